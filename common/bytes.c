@@ -1,0 +1,96 @@
+#include "bytes.h"
+
+#include <string.h>
+
+#include "bounds.h"
+
+bool bytes_equal(struct bytes a, struct bytes b)
+{
+    if (!a.data || !b.data)
+        return !a.data && !b.data;
+    return a.count == b.count && memcmp(a.data, b.data, a.count) == 0;
+}
+
+struct bytes bytes_of(const char *text)
+{
+    if (!text)
+        return (struct bytes){NULL, 0};
+    size_t count = strlen(text);
+    return (struct bytes){(const uint8_t *)text, count < UINT32_MAX ? (uint32_t)count : UINT32_MAX};
+}
+
+/* Whether 8 bytes are all printable ASCII: none below 0x20, none 0x7f or above. Exact, for the
+ * lowest byte that is not sees no borrow or carry from those below it. */
+static bool is_plain_word(const uint8_t *data)
+{
+    uint64_t word;
+    memcpy(&word, data, sizeof(word));
+    uint64_t flags = word | (word - 0x2020202020202020) | (word + 0x0101010101010101);
+    return (flags & 0x8080808080808080) == 0;
+}
+
+uint32_t bytes_utf8_first(struct bytes text)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    if (text.count == 0)
+        return 0;
+    uint8_t first = text.data[0];
+    if (first < 0x80)
+        return 1;
+    uint32_t count = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+    if (first < 0xc0 || first >= 0xf8 || count > text.count)
+        return 0;
+    uint32_t point = first & (0x7fu >> count);
+    for (uint32_t i = 1; i < count; i++) {
+        if ((text.data[i] & 0xc0) != 0x80)
+            return 0;
+        point = point << 6 | (text.data[i] & 0x3f);
+    }
+    bool surrogate = point >= 0xd800 && point <= 0xdfff;
+    return point < least[count] || point > 0x10ffff || surrogate ? 0 : count;
+}
+
+bool bytes_are_key(struct bytes key)
+{
+    if (!key.data || key.count == 0 || key.count > KEY_BYTES_MAX)
+        return false;
+    for (uint32_t i = 0; i < key.count;) {
+        uint32_t left = key.count - i;
+        if (left >= 8 && is_plain_word(key.data + i)) {
+            i += 8;
+            continue;
+        }
+        uint32_t count = bytes_utf8_first((struct bytes){key.data + i, left});
+        if (count == 0 || key.data[i] < 0x20 || key.data[i] == 0x7f)
+            return false;
+        i += count;
+    }
+    return true;
+}
+
+bool bytes_are_queue_name(struct bytes name)
+{
+    if (!name.data || name.count == 0 || name.count > QUEUE_NAME_BYTES_MAX)
+        return false;
+    for (uint32_t i = 0; i < name.count; i++) {
+        uint8_t c = name.data[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        bool digit = c >= '0' && c <= '9';
+        if (!letter && !digit && c != '.' && c != '_' && c != '-')
+            return false;
+    }
+    return true;
+}
+
+struct bytes bytes_cut_utf8(struct bytes text, uint32_t count_max)
+{
+    if (text.count <= count_max)
+        return text;
+    uint32_t count = count_max;
+    /* Three steps back at most: a character has no more bytes that go on. */
+    for (int i = 0; i < 3 && count > 0 && (text.data[count] & 0xc0) == 0x80; i++)
+        count--;
+    if ((text.data[count] & 0xc0) == 0x80)
+        count = count_max; /* no UTF-8 anyway */
+    return (struct bytes){text.data, count};
+}

@@ -1,0 +1,34 @@
+/* bytes.h - borrowed bytes, and what the protocol says about some of them: keys, names of queues.
+ */
+#ifndef EVERDUE_BYTES_H
+#define EVERDUE_BYTES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Borrowed bytes. `data` is NULL when the field was nil or absent; empty bytes have data and 0. */
+struct bytes {
+    const uint8_t *data;
+    uint32_t count;
+};
+
+bool bytes_equal(struct bytes a, struct bytes b);
+
+/* The bytes of a C string, without its terminator; of NULL, the absent bytes. */
+struct bytes bytes_of(const char *text);
+
+/* Whether it is 1 to KEY_BYTES_MAX bytes of UTF-8 without control characters. */
+bool bytes_are_key(struct bytes key);
+
+/* Whether it is 1 to QUEUE_NAME_BYTES_MAX letters, digits, '.', '_' and '-'. */
+bool bytes_are_queue_name(struct bytes name);
+
+/* How many bytes the UTF-8 character at the beginning has, 0 when there is none: empty, cut off,
+ * overlong, a surrogate, above U+10FFFF. */
+uint32_t bytes_utf8_first(struct bytes text);
+
+/* The longest beginning of at most `count_max` bytes that does not end within a UTF-8 character. */
+struct bytes bytes_cut_utf8(struct bytes text, uint32_t count_max);
+
+#endif

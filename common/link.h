@@ -1,0 +1,63 @@
+/* link.h - a DEALER socket that can be given up and opened again.
+ *
+ * The rule of the protocol: on `no-session`, or when nothing was heard for three heartbeats,
+ * destroy the socket, open a new one, say HELLO. A link does no protocol: it owns one socket with
+ * the settings that libzmq needs (docs/architecture.md, "Sockets"), and sends and receives single
+ * frames without ever blocking. Connecting goes on in the background and is tried again every 0.1
+ * to 1 s. A link is not thread-safe: one thread, like the socket. All links of a process share one
+ * context of libzmq, which lives as long as there is one; a forked child gets its own and leaves
+ * its parent's links alone.
+ */
+#ifndef EVERDUE_LINK_H
+#define EVERDUE_LINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "status.h"
+
+struct link;
+
+struct link_options {
+    const char *endpoint;
+    const char *curve_server_key; /* Z85, NULL: plain */
+    const char *curve_key_file;   /* of certificate.h; NULL: a passing key */
+};
+
+/* Once a process, before the first link or context, idempotent and thread-safe: seeds what libzmq
+ * draws routing ids and jitter from, keeps czmq's hands off signals. (link_new itself only seeds: a
+ * program that links us may use czmq in its own way.) */
+void link_setup(void);
+
+/* Opens the socket; the options are copied. BAD_FIELD: not an endpoint of tcp or ipc, or not a key.
+ * IO: the key file cannot be read, or there are no descriptors left. */
+enum status link_new(struct link **link, const struct link_options *options);
+
+/* What was sent to a broker that has answered before has up to 2 s to leave; the last link of a
+ * process waits for that. NULL is allowed. */
+void link_destroy(struct link **link);
+
+/* Give up the socket and open a new one at once; link_fd changes. What was queued in the old one is
+ * dropped (in the background: if the old connection comes up in that instant some of it arrives,
+ * and the broker ignores it for lack of a HELLO). On IO the link has no socket: everything but
+ * link_reopen and link_destroy is IO, too. */
+enum status link_reopen(struct link *link);
+
+/* BUSY: the socket's queue is full. TOO_LARGE: over MESSAGE_BYTES_MAX. Then nothing was sent. The
+ * bytes are copied. */
+enum status link_send(struct link *link, const void *data, size_t count);
+
+/* The next frame, borrowed until the next call. BUSY: nothing there. Messages of several frames are
+ * dropped whole. */
+enum status link_receive(struct link *link, const uint8_t **data, size_t *count);
+
+/* Readable when link_receive may have something. Edge-triggered: after every link_send and
+ * link_receive, drain until BUSY before sleeping on it. -1 without a socket. */
+int link_fd(const struct link *link);
+
+/* Wait until something is there, `wake_fd` (or -1) is readable, `wait_ms` passed (-1: for ever), or
+ * a signal came. Returns true when link_receive is worth a call; it may still be BUSY. */
+bool link_wait(struct link *link, int wake_fd, int wait_ms);
+
+#endif

@@ -1,0 +1,179 @@
+#include "wire.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <msgpack/pack.h>
+
+enum { FIRST_ROOM_BYTES = 256 };
+
+void wire_buffer_init(struct wire_buffer *buffer)
+{
+    *buffer = (struct wire_buffer){0};
+}
+
+void wire_buffer_release(struct wire_buffer *buffer)
+{
+    free(buffer->data);
+    wire_buffer_init(buffer);
+}
+
+void wire_buffer_clear(struct wire_buffer *buffer)
+{
+    buffer->count = 0;
+    buffer->failed = false;
+}
+
+/* Doubles, so that n bytes written one by one cost O(n). */
+static bool grow(struct wire_buffer *buffer, size_t count)
+{
+    size_t room = buffer->room ? buffer->room : FIRST_ROOM_BYTES;
+    if (count > SIZE_MAX / 2 - buffer->count) {
+        buffer->failed = true;
+        return false;
+    }
+    while (room < buffer->count + count)
+        room *= 2;
+    uint8_t *data = realloc(buffer->data, room);
+    if (!data) {
+        buffer->failed = true;
+        return false;
+    }
+    buffer->data = data;
+    buffer->room = room;
+    return true;
+}
+
+bool wire_buffer_reserve(struct wire_buffer *buffer, size_t count)
+{
+    if (buffer->failed)
+        return false;
+    return count <= buffer->room - buffer->count || grow(buffer, count);
+}
+
+/* msgpack_packer_write: the packer's way out. */
+static int append(void *data, const char *bytes, size_t count)
+{
+    struct wire_buffer *buffer = data;
+    if (!wire_buffer_reserve(buffer, count))
+        return -1;
+    if (count > 0)
+        memcpy(buffer->data + buffer->count, bytes, count);
+    buffer->count += count;
+    return 0;
+}
+
+static msgpack_packer packer_of(struct wire_buffer *buffer)
+{
+    return (msgpack_packer){.data = buffer, .callback = append};
+}
+
+/* The packer's results are not looked at: a failure stays in the buffer. */
+
+void wire_write_array(struct wire_buffer *buffer, uint32_t count)
+{
+    msgpack_packer packer = packer_of(buffer);
+    msgpack_pack_array(&packer, count);
+}
+
+void wire_write_map(struct wire_buffer *buffer, uint32_t count)
+{
+    msgpack_packer packer = packer_of(buffer);
+    msgpack_pack_map(&packer, count);
+}
+
+void wire_write_uint(struct wire_buffer *buffer, uint64_t value)
+{
+    msgpack_packer packer = packer_of(buffer);
+    msgpack_pack_uint64(&packer, value);
+}
+
+void wire_write_int(struct wire_buffer *buffer, int64_t value)
+{
+    msgpack_packer packer = packer_of(buffer);
+    msgpack_pack_int64(&packer, value);
+}
+
+void wire_write_bool(struct wire_buffer *buffer, bool value)
+{
+    msgpack_packer packer = packer_of(buffer);
+    if (value)
+        msgpack_pack_true(&packer);
+    else
+        msgpack_pack_false(&packer);
+}
+
+void wire_write_nil(struct wire_buffer *buffer)
+{
+    msgpack_packer packer = packer_of(buffer);
+    msgpack_pack_nil(&packer);
+}
+
+void wire_write_str(struct wire_buffer *buffer, struct bytes text)
+{
+    if (!text.data) {
+        wire_write_nil(buffer);
+        return;
+    }
+    msgpack_packer packer = packer_of(buffer);
+    msgpack_pack_str(&packer, text.count);
+    msgpack_pack_str_body(&packer, text.data, text.count);
+}
+
+void wire_write_bin(struct wire_buffer *buffer, struct bytes data)
+{
+    if (!data.data) {
+        wire_write_nil(buffer);
+        return;
+    }
+    msgpack_packer packer = packer_of(buffer);
+    msgpack_pack_bin(&packer, data.count);
+    msgpack_pack_bin_body(&packer, data.data, data.count);
+}
+
+void wire_write_raw(struct wire_buffer *buffer, const void *data, size_t count)
+{
+    append(buffer, data, count);
+}
+
+/* The big-endian count behind the type byte at `offset`. */
+static void patch_count(struct wire_buffer *buffer, size_t offset, uint32_t count)
+{
+    for (unsigned i = 0; i < 4; i++)
+        buffer->data[offset + 1 + i] = (uint8_t)(count >> (24 - 8 * i));
+}
+
+size_t wire_write_array_later(struct wire_buffer *buffer)
+{
+    static const uint8_t array_32[5] = {0xdd, 0, 0, 0, 0};
+    size_t offset = buffer->count;
+    wire_write_raw(buffer, array_32, sizeof(array_32));
+    return offset;
+}
+
+void wire_patch_array(struct wire_buffer *buffer, size_t offset, uint32_t count)
+{
+    if (buffer->failed)
+        return;
+    assert(offset + 5 <= buffer->count);
+    assert(buffer->data[offset] == 0xdd);
+    patch_count(buffer, offset, count);
+}
+
+size_t wire_write_map_later(struct wire_buffer *buffer)
+{
+    static const uint8_t map_32[5] = {0xdf, 0, 0, 0, 0};
+    size_t offset = buffer->count;
+    wire_write_raw(buffer, map_32, sizeof(map_32));
+    return offset;
+}
+
+void wire_patch_map(struct wire_buffer *buffer, size_t offset, uint32_t count)
+{
+    if (buffer->failed)
+        return;
+    assert(offset + 5 <= buffer->count);
+    assert(buffer->data[offset] == 0xdf);
+    patch_count(buffer, offset, count);
+}
