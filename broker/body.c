@@ -1,0 +1,195 @@
+#include "body.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bounds.h"
+
+/* header: u32 payload bytes, u16 key bytes, u16 parts. Then key, payload, and the parts in the order
+ * of this list: numbers of 8 bytes, texts behind a u32 of their length. */
+enum part {
+    PART_PAYLOAD = 1 << 0, /* the payload is there, though perhaps empty */
+    PART_ONCE = 1 << 1,
+    PART_EVERY = 1 << 2,
+    PART_RANK = 1 << 3,
+    PART_PARKED = 1 << 4,
+    PART_GROUP = 1 << 5,
+    PART_MEMO = 1 << 6,
+    PART_NOTE = 1 << 7,
+    PART_ERROR = 1 << 8,
+    PART_PARK_REASON = 1 << 9,
+    PART_LAST_WORKER = 1 << 10,
+    PARTS_ALL = (1 << 11) - 1,
+};
+
+enum { HEADER_BYTES = 8, NUMBER_PARTS = 3, TEXT_PARTS = 6 };
+
+static const enum part number_parts[NUMBER_PARTS] = {PART_EVERY, PART_RANK, PART_PARKED};
+static const enum part text_parts[TEXT_PARTS] = {PART_GROUP, PART_MEMO,        PART_NOTE,
+                                                 PART_ERROR, PART_PARK_REASON, PART_LAST_WORKER};
+
+struct header {
+    uint32_t payload_bytes;
+    uint16_t key_bytes;
+    uint16_t parts;
+};
+_Static_assert(sizeof(struct header) == HEADER_BYTES, "the header has no padding");
+
+static struct header read_header(const uint8_t *body)
+{
+    struct header header;
+    memcpy(&header, body, sizeof(header));
+    return header;
+}
+
+static void append(uint8_t **at, const void *data, size_t count)
+{
+    if (count)
+        memcpy(*at, data, count);
+    *at += count;
+}
+
+uint8_t *body_new(const struct fields *fields)
+{
+    const int64_t numbers[NUMBER_PARTS] = {fields->every_us, fields->rank, fields->parked_us};
+    const struct bytes texts[TEXT_PARTS] = {fields->group, fields->memo,        fields->note,
+                                            fields->error, fields->park_reason, fields->last_worker};
+    assert(fields->key.count > 0 && fields->key.count <= KEY_BYTES_MAX);
+    struct header header = {.payload_bytes = fields->payload.count,
+                            .key_bytes = (uint16_t)fields->key.count};
+    unsigned parts = (fields->payload.data ? PART_PAYLOAD : 0u) | (fields->once ? PART_ONCE : 0u);
+    size_t total = HEADER_BYTES + fields->key.count + fields->payload.count;
+    for (int i = 0; i < NUMBER_PARTS; i++)
+        if (numbers[i]) {
+            parts |= number_parts[i];
+            total += sizeof(int64_t);
+        }
+    for (int i = 0; i < TEXT_PARTS; i++)
+        if (texts[i].count) {
+            parts |= text_parts[i];
+            total += sizeof(uint32_t) + texts[i].count;
+        }
+    header.parts = (uint16_t)parts;
+    uint8_t *body = malloc(total);
+    if (!body)
+        return NULL;
+    uint8_t *at = body;
+    append(&at, &header, sizeof(header));
+    append(&at, fields->key.data, fields->key.count);
+    append(&at, fields->payload.data, fields->payload.count);
+    for (int i = 0; i < NUMBER_PARTS; i++)
+        if (numbers[i])
+            append(&at, &numbers[i], sizeof(numbers[i]));
+    for (int i = 0; i < TEXT_PARTS; i++)
+        if (texts[i].count) {
+            append(&at, &texts[i].count, sizeof(texts[i].count));
+            append(&at, texts[i].data, texts[i].count);
+        }
+    assert(at == body + total);
+    return body;
+}
+
+/* Where the number of `part` stands. Numbers come in the order of their bits. */
+static int64_t number_at(const uint8_t *body, enum part part)
+{
+    struct header header = read_header(body);
+    if (!(header.parts & part))
+        return 0;
+    const uint8_t *at = body + HEADER_BYTES + header.key_bytes + header.payload_bytes;
+    for (int i = 0; number_parts[i] != part; i++)
+        if (header.parts & number_parts[i])
+            at += sizeof(int64_t);
+    int64_t number;
+    memcpy(&number, at, sizeof(number));
+    return number;
+}
+
+static const uint8_t *texts_begin(const uint8_t *body, struct header header)
+{
+    const uint8_t *at = body + HEADER_BYTES + header.key_bytes + header.payload_bytes;
+    for (int i = 0; i < NUMBER_PARTS; i++)
+        if (header.parts & number_parts[i])
+            at += sizeof(int64_t);
+    return at;
+}
+
+void body_view(const uint8_t *body, struct fields *fields)
+{
+    struct header header = read_header(body);
+    struct bytes texts[TEXT_PARTS] = {{NULL, 0}};
+    const uint8_t *at = texts_begin(body, header);
+    for (int i = 0; i < TEXT_PARTS; i++)
+        if (header.parts & text_parts[i]) {
+            memcpy(&texts[i].count, at, sizeof(uint32_t));
+            texts[i].data = at + sizeof(uint32_t);
+            at += sizeof(uint32_t) + texts[i].count;
+        }
+    const uint8_t *payload = body + HEADER_BYTES + header.key_bytes;
+    *fields = (struct fields){
+        .key = body_key(body),
+        .payload = {header.parts & PART_PAYLOAD ? payload : NULL, header.payload_bytes},
+        .every_us = number_at(body, PART_EVERY),
+        .rank = number_at(body, PART_RANK),
+        .once = header.parts & PART_ONCE,
+        .group = texts[0],
+        .memo = texts[1],
+        .note = texts[2],
+        .error = texts[3],
+        .park_reason = texts[4],
+        .last_worker = texts[5],
+        .parked_us = number_at(body, PART_PARKED),
+    };
+}
+
+struct bytes body_key(const uint8_t *body)
+{
+    return (struct bytes){body + HEADER_BYTES, read_header(body).key_bytes};
+}
+
+int64_t body_rank(const uint8_t *body)
+{
+    return number_at(body, PART_RANK);
+}
+
+int64_t body_every_us(const uint8_t *body)
+{
+    return number_at(body, PART_EVERY);
+}
+
+uint32_t body_bytes(const uint8_t *body)
+{
+    struct header header = read_header(body);
+    const uint8_t *at = texts_begin(body, header);
+    for (int i = 0; i < TEXT_PARTS; i++)
+        if (header.parts & text_parts[i]) {
+            uint32_t count;
+            memcpy(&count, at, sizeof(count));
+            at += sizeof(count) + count;
+        }
+    return (uint32_t)(at - body);
+}
+
+bool body_is_valid(const uint8_t *data, uint32_t count)
+{
+    if (count < HEADER_BYTES)
+        return false;
+    struct header header = read_header(data);
+    uint64_t used = (uint64_t)HEADER_BYTES + header.key_bytes + header.payload_bytes;
+    if (header.parts & ~(unsigned)PARTS_ALL || used > count)
+        return false;
+    if (!(header.parts & PART_PAYLOAD) && header.payload_bytes)
+        return false;
+    for (int i = 0; i < NUMBER_PARTS; i++)
+        if (header.parts & number_parts[i])
+            used += sizeof(int64_t);
+    for (int i = 0; i < TEXT_PARTS; i++)
+        if (header.parts & text_parts[i]) {
+            uint32_t text_bytes;
+            if (used + sizeof(text_bytes) > count)
+                return false;
+            memcpy(&text_bytes, data + used, sizeof(text_bytes));
+            used += sizeof(text_bytes) + text_bytes;
+        }
+    return used == count && bytes_are_key((struct bytes){data + HEADER_BYTES, header.key_bytes});
+}

@@ -1,0 +1,469 @@
+#include "sched.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "sched_internal.h"
+
+/* --- settings and effects --------------------------------------------------------------------- */
+
+void sched_settings_init(struct sched_settings *settings)
+{
+    *settings = (struct sched_settings){
+        .limits =
+            {
+                .records_max = 100000000,
+                .bytes_max = (uint64_t)1 << 40,
+                .payload_bytes_max = PAYLOAD_BYTES_DEFAULT,
+                .queues_max = QUEUES_MAX,
+                .sessions_max = 10000,
+                .credit_max = CREDIT_MAX,
+                .backlog_max = 262144,
+            },
+        .policy =
+            {
+                .failures_max = 20,
+                .crashes_max = 10,
+                .backoff_first_us = US_PER_S,
+                .backoff_max_us = (int64_t)3600 * US_PER_S,
+                .parks_per_minute_least = 100,
+                .parks_per_minute_ppm = 10000,
+            },
+        .lease_us = (int64_t)LEASE_MS_DEFAULT * US_PER_MS,
+        .heartbeat_us = (int64_t)HEARTBEAT_MS_DEFAULT * US_PER_MS,
+        .grace_us = (int64_t)5 * US_PER_S,
+    };
+}
+
+void effects_init(struct effects *effects)
+{
+    memset(effects, 0, sizeof(*effects));
+}
+
+void effects_release(struct effects *effects)
+{
+    free(effects->list);
+    effects_init(effects);
+}
+
+bool effects_reserve(struct effects *effects, size_t count)
+{
+    if (effects->count + count <= effects->room)
+        return true;
+    size_t room = effects->room ? effects->room : 64;
+    while (room < effects->count + count)
+        room *= 2;
+    struct effect *list = realloc(effects->list, room * sizeof(*list));
+    if (!list)
+        return false;
+    effects->list = list;
+    effects->room = room;
+    return true;
+}
+
+void effects_add(struct effects *effects, const struct effect *effect)
+{
+    assert(effects->count < effects->room);
+    effects->list[effects->count++] = *effect;
+}
+
+/* --- made and ended --------------------------------------------------------------------------- */
+
+static uint64_t hash_record(const void *owner, uint32_t id)
+{
+    const struct sched *sched = owner;
+    const struct record *record = record_at(sched, id);
+    return record_hash(record, record->queue);
+}
+
+static uint64_t hash_live(const void *owner, uint32_t id)
+{
+    return lease_at(owner, id)->number;
+}
+
+static uint64_t hash_ended(const void *owner, uint32_t id)
+{
+    return lease_at(owner, id)->record;
+}
+
+static uint64_t hash_pending(const void *owner, uint32_t id)
+{
+    const struct sched *sched = owner;
+    return ((struct pending *)slab_at(&sched->pendings, id))->record;
+}
+
+struct sched *sched_new(const struct sched_settings *settings)
+{
+    struct sched *sched = calloc(1, sizeof(*sched));
+    struct store_batch *rows = store_batch_new();
+    if (!sched || !rows) {
+        free(sched);
+        store_batch_destroy(&rows);
+        return NULL;
+    }
+    sched->settings = *settings;
+    sched->rows = rows;
+    slab_init(&sched->records, sizeof(struct record));
+    table_init(&sched->keys, &sched->records, offsetof(struct record, next), hash_record, sched);
+    heap_init(&sched->waiting, &sched->records, offsetof(struct record, place));
+    slab_init(&sched->leases, sizeof(struct lease));
+    table_init(&sched->live, &sched->leases, offsetof(struct lease, next), hash_live, sched);
+    table_init(&sched->ended, &sched->leases, offsetof(struct lease, next), hash_ended, sched);
+    heap_init(&sched->lease_ends, &sched->leases, offsetof(struct lease, place));
+    slab_init(&sched->sessions, sizeof(struct session));
+    heap_init(&sched->session_ends, &sched->sessions, offsetof(struct session, place));
+    slab_init(&sched->takes, sizeof(struct take_wait));
+    heap_init(&sched->take_ends, &sched->takes, offsetof(struct take_wait, place));
+    slab_init(&sched->pendings, sizeof(struct pending));
+    table_init(&sched->pending_of, &sched->pendings, offsetof(struct pending, next), hash_pending,
+               sched);
+    sched->next_number = 1;
+    sched->next_record = 1;
+    sched->next_generation = 1;
+    sched->grace_end_mono_us = TIME_US_NEVER;
+    sched->is_loading = true;
+    sched->is_meta_dirty = true;
+    return sched;
+}
+
+static void release_records(struct sched *sched)
+{
+    for (uint32_t slot = 0; slot < sched->records.used_end; slot++)
+        if (record_at(sched, slot)->where != PLACE_NOWHERE)
+            free(record_at(sched, slot)->body);
+    for (uint32_t id = 0; id < sched->pendings.used_end; id++)
+        free(((struct pending *)slab_at(&sched->pendings, id))->put);
+}
+
+static void release_queue(struct sched *sched, struct queue *queue)
+{
+    sync_destroy(sched, queue);
+    heap_release(&queue->ready);
+    heap_release(&queue->parked);
+    free(queue->subscribers);
+    free(queue);
+}
+
+void sched_destroy(struct sched **self)
+{
+    struct sched *sched = *self;
+    if (!sched)
+        return;
+    for (uint32_t i = 0; i < sched->queue_count; i++)
+        release_queue(sched, sched->queues[i]);
+    release_records(sched);
+    heap_release(&sched->waiting);
+    heap_release(&sched->lease_ends);
+    heap_release(&sched->session_ends);
+    heap_release(&sched->take_ends);
+    table_release(&sched->keys);
+    table_release(&sched->live);
+    table_release(&sched->ended);
+    table_release(&sched->pending_of);
+    slab_release(&sched->records);
+    slab_release(&sched->leases);
+    slab_release(&sched->sessions);
+    slab_release(&sched->takes);
+    slab_release(&sched->pendings);
+    store_batch_destroy(&sched->rows);
+    free(sched->dirty[0]);
+    free(sched->dirty[1]);
+    free(sched->session_slots);
+    free(sched->expected);
+    free(sched);
+    *self = NULL;
+}
+
+void sched_set_settings(struct sched *sched, const struct sched_settings *settings)
+{
+    sched->settings = *settings;
+}
+
+enum status sched_set_policy(struct sched *sched, struct bytes name,
+                             const struct sched_policy *policy)
+{
+    struct queue *queue;
+    enum status status = queue_require(sched, name, &queue);
+    if (status)
+        return status;
+    queue->policy = *policy;
+    queue->has_policy = true;
+    return STATUS_OK;
+}
+
+/* --- numbers ---------------------------------------------------------------------------------- */
+
+uint64_t sched_draw(struct sched *sched)
+{
+    if (sched->next_number >= sched->reserved_end)
+        return 0;
+    return sched->next_number++;
+}
+
+uint64_t sched_reserve_wanted(const struct sched *sched)
+{
+    uint64_t least = sched->next_number + NUMBER_BLOCK / 2;
+    return sched->reserved_end < least ? sched->next_number + NUMBER_BLOCK : 0;
+}
+
+/* --- stepping --------------------------------------------------------------------------------- */
+
+/* What is due becomes ready. */
+static void promote(struct sched *sched, struct moment now)
+{
+    for (int i = 0; i < PROMOTIONS_MAX; i++) {
+        if (heap_first_time(&sched->waiting) > now.wall_us)
+            return;
+        uint32_t slot = heap_first(&sched->waiting);
+        record_displace(sched, slot);
+        record_make_ready(sched, slot);
+    }
+}
+
+static void pass_time(struct sched *sched, const struct event *event, struct effects *effects)
+{
+    if (event->stalled_us >= STALL_US)
+        sched->hold_mono_us = event->now.mono_us + STALL_HOLD_US;
+    if (event->now.mono_us >= sched->grace_end_mono_us)
+        load_end_grace(sched, event->now);
+    if (event->now.mono_us >= sched->hold_mono_us) {
+        session_pass_time(sched, event->now, effects);
+        lease_expire(sched, event->now, effects);
+    }
+    take_pass_time(sched, event->now, effects);
+    drain_pass_time(sched, event->now, effects);
+    promote(sched, event->now);
+}
+
+static void work(struct sched *sched, const struct event *event, struct effects *effects)
+{
+    uint32_t budget = event->budget;
+    if (sched->is_letting_go)
+        load_let_go(sched, &budget, event->now);
+    for (uint32_t i = 0; i < sched->queue_count && budget; i++) {
+        change_kick_slice(sched, sched->queues[i], &budget, event->now, effects);
+        sync_slice(sched, sched->queues[i], &budget, event->now, effects);
+    }
+}
+
+/* The sealed batch is on disk. */
+static void durable(struct sched *sched)
+{
+    unsigned parity = sched->parity ^ 1;
+    unsigned flag = parity ? FLAG_DIRTY_1 : FLAG_DIRTY_0;
+    for (uint32_t i = 0; i < sched->dirty_count[parity]; i++) {
+        uint32_t slot = sched->dirty[parity][i];
+        struct record *record = record_at(sched, slot);
+        record_clear_flag(record, flag);
+        if (record->flags & FLAG_DIRTY)
+            continue;
+        if (record->where == PLACE_REMOVED) {
+            record_free(sched, slot);
+        } else if (record->flags & FLAG_AWAIT) {
+            record_clear_flag(record, FLAG_AWAIT);
+            record_move_to(sched, slot, PLACE_NOWHERE);
+            record_make_ready(sched, slot);
+        }
+    }
+    sched->dirty_count[parity] = 0;
+}
+
+enum status sched_step(struct sched *sched, const struct event *event, struct effects *effects)
+{
+    session_seen(sched, event);
+    switch (event->kind) {
+    case EVENT_TIME:
+        pass_time(sched, event, effects);
+        return STATUS_OK;
+    case EVENT_GRANT:
+        grant_ready(sched, event->now, effects);
+        return STATUS_OK;
+    case EVENT_WORK:
+        work(sched, event, effects);
+        return STATUS_OK;
+    case EVENT_DURABLE:
+        durable(sched);
+        return STATUS_OK;
+    case EVENT_RESERVED:
+        if (event->number > sched->reserved_end)
+            sched->reserved_end = event->number;
+        return STATUS_OK;
+    case EVENT_SEEN:
+        return session_find(sched, event->session) == SLAB_NONE ? STATUS_NO_SESSION : STATUS_OK;
+    case EVENT_HELLO:
+        return session_hello(sched, event, effects);
+    case EVENT_CREDIT:
+        return session_credit(sched, event);
+    case EVENT_TAKE:
+        return take_begin(sched, event, effects);
+    case EVENT_REPORT:
+        return report_step(sched, event);
+    case EVENT_TOUCH:
+        return lease_touch(sched, event);
+    case EVENT_GIVE_BACK:
+        return lease_give_back(sched, event);
+    case EVENT_RESUME:
+        return lease_resume(sched, event, effects);
+    case EVENT_GOODBYE:
+        return session_goodbye(sched, event);
+    case EVENT_DISCONNECT:
+        return session_disconnect(sched, event);
+    case EVENT_UNDELIVERED:
+        return lease_undelivered(sched, event);
+    case EVENT_PUT:
+        return change_put(sched, event);
+    case EVENT_REMOVE:
+        return change_remove(sched, event, effects);
+    case EVENT_RUN_NOW:
+        return change_run_now(sched, event);
+    case EVENT_KICK:
+        return change_kick(sched, event);
+    case EVENT_KICK_ALL:
+        return change_kick_all(sched, event, effects);
+    case EVENT_PAUSE:
+        return change_pause(sched, event, true);
+    case EVENT_UNPAUSE:
+        return change_pause(sched, event, false);
+    case EVENT_DRAIN:
+        return change_drain(sched, event, effects);
+    case EVENT_UNDRAIN:
+        sched->is_draining = false;
+        return STATUS_OK;
+    case EVENT_SYNC_BEGIN:
+        return sync_begin(sched, event, effects);
+    case EVENT_SYNC_ITEM:
+        return sync_item(sched, event);
+    case EVENT_SYNC_COMMIT:
+        return sync_commit(sched, event, effects);
+    case EVENT_SYNC_ABORT:
+        return sync_abort(sched, event);
+    }
+    assert(!"an event of the list");
+    return STATUS_MALFORMED;
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+int64_t sched_next_wall_us(const struct sched *sched)
+{
+    return heap_first_time(&sched->waiting);
+}
+
+int64_t sched_next_mono_us(const struct sched *sched)
+{
+    if (sched->has_more_grants)
+        return 0;
+    int64_t ends = least(heap_first_time(&sched->lease_ends), heap_first_time(&sched->session_ends));
+    if (ends < sched->hold_mono_us)
+        ends = sched->hold_mono_us;
+    int64_t next = least(ends, heap_first_time(&sched->take_ends));
+    for (uint32_t i = 0; i < sched->drain_count; i++)
+        next = least(next, sched->drains[i].deadline_mono_us);
+    return least(next, sched->grace_end_mono_us);
+}
+
+bool sched_has_work(const struct sched *sched)
+{
+    if (sched->is_letting_go)
+        return true;
+    for (uint32_t i = 0; i < sched->queue_count; i++)
+        if (sched->queues[i]->kick_left || sync_has_work(sched->queues[i]))
+            return true;
+    return false;
+}
+
+/* --- sealing ---------------------------------------------------------------------------------- */
+
+enum status sched_write_row(struct sched *sched, enum store_table table, uint64_t a, uint64_t b,
+                            const void *bytes, size_t count)
+{
+    struct store_row row = {.table = table, .a = a, .b = b, .count = (uint32_t)count};
+    return store_batch_add_row(sched->rows, &row, bytes) ? STATUS_OK : STATUS_NO_MEMORY;
+}
+
+enum status sched_remove_row(struct sched *sched, enum store_table table, uint64_t a, uint64_t b)
+{
+    struct store_row row = {.table = table, .a = a, .b = b, .remove = true};
+    return store_batch_add_row(sched->rows, &row, NULL) ? STATUS_OK : STATUS_NO_MEMORY;
+}
+
+bool sched_is_dirty(const struct sched *sched)
+{
+    if (sched->dirty_count[sched->parity] || sched->rows->row_count || sched->is_meta_dirty)
+        return true;
+    return sched_reserve_wanted(sched) != 0;
+}
+
+/* A stored record: its queue, then its body. */
+static bool seal_body(struct store_batch *batch, const struct record *record)
+{
+    uint32_t queue = record->queue;
+    uint32_t count = body_bytes(record->body);
+    struct store_row row = {.table = STORE_RECORDS,
+                            .a = record->number,
+                            .count = count + (uint32_t)sizeof(queue)};
+    uint8_t small[512];
+    uint8_t *bytes = row.count <= sizeof(small) ? small : malloc(row.count);
+    if (!bytes)
+        return false;
+    memcpy(bytes, &queue, sizeof(queue));
+    memcpy(bytes + sizeof(queue), record->body, count);
+    bool is_added = store_batch_add_row(batch, &row, bytes);
+    if (bytes != small)
+        free(bytes);
+    return is_added;
+}
+
+static bool seal_record(struct store_batch *batch, const struct record *record)
+{
+    struct store_state state = {.number = record->number};
+    if (record->where == PLACE_REMOVED) {
+        struct store_row row = {.table = STORE_RECORDS, .a = record->number, .remove = true};
+        return store_batch_add_state(batch, &state) && store_batch_add_row(batch, &row, NULL);
+    }
+    state.state = record->state;
+    state.due_us = (int64_t)record->due_us;
+    state.failures = record->failures;
+    state.crashes = record->crashes;
+    state.flags = STATE_PRESENT;
+    if (record->where == PLACE_PARKED)
+        state.flags |= STATE_PARKED;
+    if (!store_batch_add_state(batch, &state))
+        return false;
+    return !(record->flags & FLAG_COLD) || seal_body(batch, record);
+}
+
+static bool seal_rows(struct sched *sched, struct store_batch *batch)
+{
+    for (size_t i = 0; i < sched->rows->row_count; i++) {
+        const struct store_row *row = &sched->rows->rows[i];
+        if (!store_batch_add_row(batch, row, sched->rows->bytes + row->offset))
+            return false;
+    }
+    for (uint32_t i = 0; i < sched->queue_count; i++)
+        if (sched->queues[i]->is_dirty && queue_write_row(sched, sched->queues[i], batch))
+            return false;
+    return !meta_write_row(sched, batch);
+}
+
+enum status sched_seal(struct sched *sched, struct store_batch *batch)
+{
+    unsigned parity = sched->parity;
+    assert(sched->dirty_count[parity ^ 1] == 0);
+    for (uint32_t i = 0; i < sched->dirty_count[parity]; i++)
+        if (!seal_record(batch, record_at(sched, sched->dirty[parity][i])))
+            return STATUS_NO_MEMORY;
+    if (!seal_rows(sched, batch))
+        return STATUS_NO_MEMORY;
+    for (uint32_t i = 0; i < sched->dirty_count[parity]; i++)
+        record_clear_flag(record_at(sched, sched->dirty[parity][i]), FLAG_COLD);
+    for (uint32_t i = 0; i < sched->queue_count; i++)
+        sched->queues[i]->is_dirty = false;
+    store_batch_clear(sched->rows);
+    sched->is_meta_dirty = false;
+    sched->parity ^= 1;
+    return STATUS_OK;
+}

@@ -1,0 +1,549 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "sched_internal.h"
+
+/* --- what a put says -------------------------------------------------------------------------- */
+
+static bool is_interval(int64_t us)
+{
+    return us == TIME_US_NEVER || (us >= 0 && us < TIME_US_END);
+}
+
+enum status put_check(const struct sched *sched, const struct put *put)
+{
+    uint32_t most = sched->settings.limits.payload_bytes_max;
+    if (!bytes_are_key(put->key))
+        return STATUS_BAD_KEY;
+    if (put->payload.count > most || put->memo.count > most)
+        return STATUS_TOO_LARGE;
+    if (!is_interval(put->due_us) || !is_interval(put->in_us) || !is_interval(put->every_us))
+        return STATUS_BAD_TIME;
+    return put->group.count > GROUP_BYTES_MAX ? STATUS_BAD_FIELD : STATUS_OK;
+}
+
+int64_t put_due(const struct put *put, struct moment now)
+{
+    int64_t due_us = put->due_us;
+    if (due_us == TIME_US_NEVER && put->in_us != TIME_US_NEVER)
+        due_us = now.wall_us + put->in_us;
+    return due_us == TIME_US_NEVER || due_us < TIME_US_END ? due_us : TIME_US_END - 1;
+}
+
+void put_overlay(const struct put *put, bool is_full, struct fields *fields)
+{
+    if (put->every_us != TIME_US_NEVER || is_full)
+        fields->every_us = put->every_us == TIME_US_NEVER ? 0 : put->every_us;
+    if (put->has_rank || is_full)
+        fields->rank = put->has_rank ? put->rank : 0;
+    if (put->group.data || is_full)
+        fields->group = put->group;
+    if (put->has_once || is_full)
+        fields->once = put->has_once && put->once;
+    if (put->payload.data || is_full)
+        fields->payload = put->payload;
+    if (put->memo.data && !is_full)
+        fields->memo = put->memo;
+}
+
+bool change_is_backlogged(const struct sched *sched)
+{
+    uint64_t backlog = (uint64_t)sched->dirty_count[0] + sched->dirty_count[1];
+    return backlog >= sched->settings.limits.backlog_max;
+}
+
+/* --- pending ---------------------------------------------------------------------------------- */
+
+static uint32_t find_pending(const struct sched *sched, uint32_t slot)
+{
+    if (!(record_at(sched, slot)->flags & FLAG_PENDING))
+        return SLAB_NONE;
+    uint32_t id = table_first(&sched->pending_of, slot);
+    while (((struct pending *)slab_at(&sched->pendings, id))->record != slot)
+        id = table_next(&sched->pending_of, id);
+    return id;
+}
+
+struct pending *pending_find(const struct sched *sched, uint32_t slot)
+{
+    uint32_t id = find_pending(sched, slot);
+    return id == SLAB_NONE ? NULL : slab_at(&sched->pendings, id);
+}
+
+bool pending_put(const struct pending *pending, struct put *put)
+{
+    if (!pending->has_put)
+        return false;
+    struct wire_reader reader;
+    wire_reader_init(&reader, pending->put, pending->put_bytes);
+    put_read(&reader, put);
+    assert(reader.status == STATUS_OK); /* we wrote it, or checked it when it was loaded */
+    return true;
+}
+
+void pending_drop(struct sched *sched, uint32_t slot)
+{
+    uint32_t id = find_pending(sched, slot);
+    struct pending *pending = slab_at(&sched->pendings, id);
+    /* Without memory the row stays until the record goes; loading a pending change twice is harmless. */
+    sched_remove_row(sched, STORE_PENDING, record_at(sched, slot)->number, 0);
+    table_remove(&sched->pending_of, id, slot);
+    free(pending->put);
+    pending->put = NULL;
+    slab_give(&sched->pendings, id);
+    record_clear_flag(record_at(sched, slot), FLAG_PENDING);
+}
+
+static struct pending *require_pending(struct sched *sched, uint32_t slot)
+{
+    struct pending *pending = pending_find(sched, slot);
+    if (pending)
+        return pending;
+    if (!table_reserve(&sched->pending_of))
+        return NULL;
+    uint32_t id = slab_take(&sched->pendings);
+    if (id == SLAB_NONE)
+        return NULL;
+    pending = slab_at(&sched->pendings, id);
+    pending->record = slot;
+    table_put(&sched->pending_of, id, slot);
+    record_set_flag(record_at(sched, slot), FLAG_PENDING);
+    return pending;
+}
+
+/* What `put` says on top of what was pending before. */
+static void merge(const struct pending *pending, bool is_full, struct put *put)
+{
+    struct put before;
+    if (!pending || !pending_put(pending, &before))
+        return;
+    if (put->due_us == TIME_US_NEVER)
+        put->due_us = before.due_us;
+    if (is_full)
+        return;
+    if (put->every_us == TIME_US_NEVER)
+        put->every_us = before.every_us;
+    if (!put->has_rank) {
+        put->has_rank = before.has_rank;
+        put->rank = before.rank;
+    }
+    if (!put->group.data)
+        put->group = before.group;
+    if (!put->has_once) {
+        put->has_once = before.has_once;
+        put->once = before.once;
+    }
+    if (!put->payload.data)
+        put->payload = before.payload;
+    if (!put->memo.data)
+        put->memo = before.memo;
+}
+
+enum { PENDING_RUN_NOW = 1, PENDING_HAS_PUT = 2, PENDING_IS_FULL = 4 };
+
+/* One byte of flags, then the put: the row of a pending change. */
+static bool encode_pending(const struct pending *before, const struct put *put, bool is_full,
+                           struct wire_buffer *row)
+{
+    unsigned flags = before && before->run_now ? PENDING_RUN_NOW : 0;
+    if (before && before->is_full)
+        flags |= PENDING_IS_FULL;
+    if (is_full)
+        flags |= PENDING_IS_FULL;
+    flags |= put || (before && before->has_put) ? PENDING_HAS_PUT : 0u;
+    flags |= put ? 0u : PENDING_RUN_NOW;
+    uint8_t byte = (uint8_t)flags;
+    wire_write_raw(row, &byte, 1);
+    if (put)
+        put_write(row, put);
+    else if (before && before->has_put)
+        wire_write_raw(row, before->put, before->put_bytes);
+    return !row->failed;
+}
+
+static enum status decode_pending(struct pending *pending, const uint8_t *bytes, size_t count)
+{
+    uint8_t *put = NULL;
+    if (count > 1) {
+        put = malloc(count - 1);
+        if (!put)
+            return STATUS_NO_MEMORY;
+        memcpy(put, bytes + 1, count - 1);
+    }
+    free(pending->put);
+    pending->put = put;
+    pending->put_bytes = (uint32_t)(count - 1);
+    pending->run_now = bytes[0] & PENDING_RUN_NOW;
+    pending->has_put = put != NULL;
+    pending->is_full = bytes[0] & PENDING_IS_FULL;
+    return STATUS_OK;
+}
+
+enum status pending_add(struct sched *sched, uint32_t slot, const struct put *given, bool is_full,
+                        struct moment now)
+{
+    struct pending *before = pending_find(sched, slot);
+    struct put put;
+    if (given) {
+        put = *given;
+        put.due_us = put_due(given, now);
+        put.in_us = TIME_US_NEVER;
+        merge(before, is_full, &put);
+    }
+    struct wire_buffer row;
+    wire_buffer_init(&row);
+    bool is_new = !before;
+    enum status status = STATUS_NO_MEMORY;
+    struct pending *pending = NULL;
+    if (encode_pending(before, given ? &put : NULL, is_full, &row))
+        pending = require_pending(sched, slot);
+    if (pending)
+        status = sched_write_row(sched, STORE_PENDING, record_at(sched, slot)->number, 0, row.data,
+                                 row.count);
+    if (pending && !status)
+        status = decode_pending(pending, row.data, row.count);
+    if (pending && status && is_new)
+        pending_drop(sched, slot);
+    wire_buffer_release(&row);
+    return status;
+}
+
+enum status pending_load(struct sched *sched, uint32_t slot, const uint8_t *bytes, uint32_t count)
+{
+    struct put put;
+    struct wire_reader reader;
+    if (count < 1)
+        return STATUS_CORRUPT;
+    if (bytes[0] & PENDING_HAS_PUT) {
+        wire_reader_init(&reader, bytes + 1, count - 1);
+        put_read(&reader, &put);
+        if (reader.status || reader.at != reader.end || put_check(sched, &put))
+            return STATUS_CORRUPT;
+    } else if (count != 1) {
+        return STATUS_CORRUPT;
+    }
+    struct pending *pending = require_pending(sched, slot);
+    return pending ? decode_pending(pending, bytes, count) : STATUS_NO_MEMORY;
+}
+
+bool pending_apply_lost(struct sched *sched, uint32_t slot, struct moment now)
+{
+    struct record *record = record_at(sched, slot);
+    struct pending *pending = pending_find(sched, slot);
+    struct fields fields;
+    struct put put;
+    if (!pending || !record_reserve(sched, 1))
+        return false;
+    bool has_put = pending_put(pending, &put);
+    body_view(record->body, &fields);
+    if (has_put)
+        put_overlay(&put, pending->is_full, &fields);
+    uint64_t state = sched_draw(sched);
+    if (!state || record_repack(sched, slot, &fields))
+        return false;
+    record_set_state(record, state);
+    record_mark(sched, slot);
+    int64_t due_us = has_put ? put.due_us : TIME_US_NEVER;
+    if (due_us == TIME_US_NEVER && pending->run_now)
+        due_us = now.wall_us;
+    pending_drop(sched, slot);
+    if (due_us == TIME_US_NEVER)
+        record_make_ready(sched, slot);
+    else
+        record_schedule(sched, slot, due_us, now);
+    return true;
+}
+
+/* --- put -------------------------------------------------------------------------------------- */
+
+static void fields_of(const struct put *put, struct fields *fields)
+{
+    memset(fields, 0, sizeof(*fields));
+    fields->key = put->key;
+    put_overlay(put, false, fields);
+}
+
+static enum status put_new(struct sched *sched, struct queue *queue, uint32_t staged,
+                           const struct put *put, struct moment now)
+{
+    struct fields fields;
+    fields_of(put, &fields);
+    uint64_t state = sched_draw(sched);
+    if (!state)
+        return STATUS_BUSY;
+    if (staged != SLAB_NONE) /* a sync brought the same key, and is not committed yet */
+        record_drop(sched, staged);
+    uint32_t slot;
+    enum status status = record_new(sched, queue, &fields, &slot);
+    if (status)
+        return status;
+    record_begin(sched, slot, state);
+    int64_t due_us = put_due(put, now);
+    record_schedule(sched, slot, due_us == TIME_US_NEVER ? now.wall_us : due_us, now);
+    return STATUS_CREATED;
+}
+
+enum status put_change(struct sched *sched, uint32_t slot, const struct put *put, bool is_full,
+                       struct moment now)
+{
+    struct record *record = record_at(sched, slot);
+    struct fields fields;
+    body_view(record->body, &fields);
+    put_overlay(put, is_full, &fields);
+    uint64_t state = sched_draw(sched);
+    if (!state)
+        return STATUS_BUSY;
+    if (!record_reserve(sched, 1))
+        return STATUS_NO_MEMORY;
+    enum status status = record_repack(sched, slot, &fields);
+    if (status)
+        return status;
+    lease_forget_ended(sched, slot);
+    record_set_state(record, state);
+    record_mark(sched, slot);
+    int64_t due_us = put_due(put, now);
+    if (record->where == PLACE_PARKED) {
+        if (due_us != TIME_US_NEVER)
+            record_set_due(record, due_us);
+    } else if (due_us != TIME_US_NEVER) {
+        record_displace(sched, slot);
+        record_schedule(sched, slot, due_us, now);
+    } else if (record->where == PLACE_READY) {
+        record_displace(sched, slot);
+        record_make_ready(sched, slot); /* as soon as this change is durable */
+    }
+    return STATUS_CHANGED;
+}
+
+enum status change_put(struct sched *sched, const struct event *event)
+{
+    const struct put *put = event->put.put;
+    struct queue *queue;
+    enum status status = put_check(sched, put);
+    if (!status && change_is_backlogged(sched))
+        status = STATUS_BUSY;
+    if (!status)
+        status = queue_require(sched, event->put.queue, &queue);
+    if (!status)
+        status = sync_note_touched(sched, queue, put->key);
+    if (status)
+        return status;
+    uint32_t slot = record_find(sched, queue, put->key);
+    if (slot == SLAB_NONE || record_at(sched, slot)->where == PLACE_STAGED)
+        return put_new(sched, queue, slot, put, event->now);
+    if (!record_is_out(record_at(sched, slot)))
+        return put_change(sched, slot, put, false, event->now);
+    status = pending_add(sched, slot, put, false, event->now);
+    return status ? status : STATUS_PENDING;
+}
+
+/* --- the others ------------------------------------------------------------------------------- */
+
+/* The visible record that an event names. */
+static enum status find_named(struct sched *sched, const struct event *event, struct queue **queue,
+                              uint32_t *slot)
+{
+    *queue = queue_find(sched, event->key.queue);
+    if (!*queue)
+        return STATUS_NOT_FOUND;
+    *slot = record_find(sched, *queue, event->key.key);
+    if (*slot == SLAB_NONE || !record_is_visible(record_at(sched, *slot)))
+        return STATUS_NOT_FOUND;
+    return record_reserve(sched, 1) ? STATUS_OK : STATUS_NO_MEMORY;
+}
+
+void change_remove_slot(struct sched *sched, uint32_t slot, struct effects *effects)
+{
+    struct record *record = record_at(sched, slot);
+    if (record->where == PLACE_LEASED) {
+        struct lease *lease = lease_at(sched, record->place);
+        if (lease->session != SLAB_NONE)
+            effects_add(effects, &(struct effect){
+                                     .kind = EFFECT_CANCEL,
+                                     .session = session_at(sched, lease->session)->number,
+                                     .number = lease->number,
+                                 });
+        lease->record = SLAB_NONE; /* it counts against its session's credit until it ends */
+        record_move_to(sched, slot, PLACE_NOWHERE);
+    }
+    record_remove(sched, slot);
+}
+
+enum status change_remove(struct sched *sched, const struct event *event, struct effects *effects)
+{
+    struct queue *queue;
+    uint32_t slot;
+    enum status status = find_named(sched, event, &queue, &slot);
+    if (!status && !effects_reserve(effects, 1))
+        status = STATUS_NO_MEMORY;
+    if (!status)
+        status = sync_note_touched(sched, queue, event->key.key);
+    if (!status)
+        change_remove_slot(sched, slot, effects);
+    return status;
+}
+
+enum status change_run_now(struct sched *sched, const struct event *event)
+{
+    struct queue *queue;
+    uint32_t slot;
+    enum status status = find_named(sched, event, &queue, &slot);
+    if (status)
+        return status;
+    struct record *record = record_at(sched, slot);
+    if (record->where == PLACE_PARKED)
+        return STATUS_PARKED;
+    if (record->where == PLACE_READY)
+        return STATUS_OK;
+    if (record_is_out(record)) {
+        status = pending_add(sched, slot, NULL, false, event->now);
+        return status ? status : STATUS_PENDING;
+    }
+    uint64_t state = sched_draw(sched);
+    if (!state)
+        return STATUS_BUSY;
+    lease_forget_ended(sched, slot);
+    record_set_state(record, state);
+    record_mark(sched, slot);
+    record_displace(sched, slot);
+    record_schedule(sched, slot, event->now.wall_us, event->now);
+    return STATUS_OK;
+}
+
+static enum status kick_slot(struct sched *sched, uint32_t slot, struct moment now)
+{
+    struct record *record = record_at(sched, slot);
+    struct fields fields;
+    body_view(record->body, &fields);
+    fields.park_reason = fields.last_worker = (struct bytes){NULL, 0};
+    fields.parked_us = 0;
+    uint64_t state = sched_draw(sched);
+    if (!state)
+        return STATUS_BUSY;
+    enum status status = record_repack(sched, slot, &fields);
+    if (status)
+        return status;
+    lease_forget_ended(sched, slot);
+    record_set_state(record, state);
+    record_set_failures(record, 0);
+    record_set_crashes(record, 0);
+    record_mark(sched, slot);
+    record_displace(sched, slot);
+    record_schedule(sched, slot, now.wall_us, now);
+    return STATUS_OK;
+}
+
+enum status change_kick(struct sched *sched, const struct event *event)
+{
+    struct queue *queue;
+    uint32_t slot;
+    enum status status = find_named(sched, event, &queue, &slot);
+    if (status)
+        return status;
+    if (record_is_out(record_at(sched, slot)))
+        return STATUS_LEASED;
+    if (record_at(sched, slot)->where != PLACE_PARKED)
+        return STATUS_NOT_PARKED;
+    return kick_slot(sched, slot, event->now);
+}
+
+static void answer_kick(struct queue *queue, struct effects *effects)
+{
+    effects_add(effects, &(struct effect){
+                             .kind = EFFECT_KICKED,
+                             .session = queue->kick_session,
+                             .request = queue->kick_request,
+                             .count = queue->kicked,
+                         });
+}
+
+enum status change_kick_all(struct sched *sched, const struct event *event,
+                            struct effects *effects)
+{
+    struct queue *queue = queue_find(sched, event->key.queue);
+    if (!queue)
+        return STATUS_NOT_FOUND;
+    if (queue->kick_left)
+        return STATUS_CONFLICT;
+    if (!effects_reserve(effects, 1))
+        return STATUS_NO_MEMORY;
+    queue->kick_session = event->session;
+    queue->kick_request = event->request;
+    queue->kick_left = queue->parked.count;
+    queue->kicked = 0;
+    if (!queue->kick_left)
+        answer_kick(queue, effects);
+    return STATUS_OK;
+}
+
+void change_kick_slice(struct sched *sched, struct queue *queue, uint32_t *budget,
+                       struct moment now, struct effects *effects)
+{
+    if (!queue->kick_left || !effects_reserve(effects, 1))
+        return;
+    while (queue->kick_left && *budget && queue->parked.count) {
+        if (!record_reserve(sched, 1) || kick_slot(sched, heap_first(&queue->parked), now))
+            return; /* numbers or memory are out: goes on later */
+        queue->kicked++;
+        queue->kick_left--;
+        --*budget;
+    }
+    if (!queue->parked.count)
+        queue->kick_left = 0;
+    if (!queue->kick_left)
+        answer_kick(queue, effects);
+}
+
+/* --- pause and drain -------------------------------------------------------------------------- */
+
+enum status change_pause(struct sched *sched, const struct event *event, bool is_paused)
+{
+    struct queue *queue = queue_find(sched, event->key.queue);
+    if (!queue && !is_paused)
+        return STATUS_NOT_FOUND;
+    enum status status = queue_require(sched, event->key.queue, &queue);
+    if (status)
+        return status;
+    queue->is_paused = is_paused;
+    queue_mark(queue);
+    sched->is_meta_dirty = true;
+    return STATUS_OK;
+}
+
+enum status change_drain(struct sched *sched, const struct event *event, struct effects *effects)
+{
+    if (sched->drain_count == DRAIN_WAITS_MAX)
+        return STATUS_TOO_MANY;
+    if (!effects_reserve(effects, 1))
+        return STATUS_NO_MEMORY;
+    sched->is_draining = true;
+    int64_t wait_us = event->wait_us < TIME_US_END ? event->wait_us : TIME_US_END - 1;
+    sched->drains[sched->drain_count++] = (struct drain_wait){
+        .session = event->session,
+        .request = event->request,
+        .deadline_mono_us = event->now.mono_us + wait_us,
+    };
+    drain_pass_time(sched, event->now, effects);
+    return STATUS_OK;
+}
+
+void drain_pass_time(struct sched *sched, struct moment now, struct effects *effects)
+{
+    uint32_t kept = 0;
+    bool is_drained = sched->live.count == 0;
+    for (uint32_t i = 0; i < sched->drain_count; i++) {
+        const struct drain_wait *wait = &sched->drains[i];
+        bool is_over = is_drained || now.mono_us >= wait->deadline_mono_us;
+        if (!is_over || !effects_reserve(effects, 1)) {
+            sched->drains[kept++] = *wait;
+            continue;
+        }
+        effects_add(effects, &(struct effect){
+                                 .kind = EFFECT_DRAINED,
+                                 .status = is_drained ? STATUS_OK : STATUS_TIMED_OUT,
+                                 .session = wait->session,
+                                 .request = wait->request,
+                             });
+    }
+    sched->drain_count = kept;
+}

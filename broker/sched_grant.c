@@ -1,0 +1,298 @@
+#include <string.h>
+
+#include "sched_internal.h"
+
+enum { QUANTUM = 16 }; /* tasks for one session before another ready queue has its turn */
+
+/* --- one task --------------------------------------------------------------------------------- */
+
+/* Whom a grant goes to: a session's stream, or a take. */
+struct grantee {
+    uint32_t session; /* slot */
+    uint32_t owner;   /* of the lease: the session, or SLAB_NONE (detached) */
+    uint64_t request; /* of the take; 0: streamed */
+    int64_t lease_us;
+};
+
+static void count_lateness(struct queue *queue, const struct lease *lease, struct moment now)
+{
+    queue->totals.dispatched++;
+    if (lease->counts_lateness)
+        stats_add(&queue->lateness, now.mono_us, lease->lateness_us);
+}
+
+/* The first ready record of the queue. False: memory or numbers are out; nothing was changed. */
+static bool grant_one(struct sched *sched, struct queue *queue, const struct grantee *grantee,
+                      struct moment now, struct effects *effects)
+{
+    if (!lease_reserve(sched) || !effects_reserve(effects, 2))
+        return false;
+    uint64_t number = sched_draw(sched);
+    if (!number)
+        return false;
+    uint32_t slot = heap_first(&queue->ready);
+    record_displace(sched, slot);
+    uint32_t id = lease_new(sched, slot, number, grantee->owner, grantee->lease_us, now);
+    if (id == SLAB_NONE) {
+        record_make_ready(sched, slot);
+        return false;
+    }
+    queue_mark(queue);
+    count_lateness(queue, lease_at(sched, id), now);
+    effects_add(effects, &(struct effect){
+                             .kind = EFFECT_TASK,
+                             .session = session_at(sched, grantee->session)->number,
+                             .record = slot,
+                             .request = grantee->request,
+                             .number = number,
+                         });
+    return true;
+}
+
+/* Up to `max`; returns how many. */
+static uint32_t grant_some(struct sched *sched, struct queue *queue, const struct grantee *grantee,
+                           uint32_t max, struct moment now, struct effects *effects)
+{
+    uint32_t count = 0;
+    while (count < max && queue->ready.count && grant_one(sched, queue, grantee, now, effects))
+        count++;
+    return count;
+}
+
+/* --- takes ------------------------------------------------------------------------------------ */
+
+bool take_exists(const struct queue *queue)
+{
+    return queue->first_take != SLAB_NONE;
+}
+
+static struct take_wait *take_at(const struct sched *sched, uint32_t id)
+{
+    return slab_at(&sched->takes, id);
+}
+
+static void take_unlink(struct sched *sched, uint32_t id)
+{
+    struct take_wait *take = take_at(sched, id);
+    struct queue *queue = sched->queues[take->queue];
+    uint32_t before = SLAB_NONE;
+    for (uint32_t i = queue->first_take; i != id; i = take_at(sched, i)->after)
+        before = i;
+    if (before == SLAB_NONE)
+        queue->first_take = take->after;
+    else
+        take_at(sched, before)->after = take->after;
+    if (queue->last_take == id)
+        queue->last_take = before;
+    heap_remove(&sched->take_ends, id);
+    slab_give(&sched->takes, id);
+}
+
+static void take_answer(struct sched *sched, uint32_t id, uint32_t count, struct effects *effects)
+{
+    struct take_wait *take = take_at(sched, id);
+    effects_add(effects, &(struct effect){
+                             .kind = EFFECT_TAKEN,
+                             .session = session_at(sched, take->session)->number,
+                             .request = take->request,
+                             .count = count,
+                         });
+    take_unlink(sched, id);
+}
+
+enum status take_begin(struct sched *sched, const struct event *event, struct effects *effects)
+{
+    const struct take *wanted = event->take;
+    uint32_t session = session_find(sched, event->session);
+    if (session == SLAB_NONE)
+        return STATUS_NO_SESSION;
+    struct session *owner = session_at(sched, session);
+    if (wanted->queue >= owner->queue_count || wanted->max < 1 || wanted->max > CREDIT_MAX)
+        return STATUS_BAD_FIELD;
+    if (wanted->lease_ms && (wanted->lease_ms < LEASE_MS_MIN || wanted->lease_ms > LEASE_MS_MAX))
+        return STATUS_BAD_TIME;
+    if (sched->takes.count >= CREDIT_MAX)
+        return STATUS_TOO_MANY;
+    if (!heap_reserve(&sched->take_ends, sched->take_ends.count + 1) ||
+        !effects_reserve(effects, 1))
+        return STATUS_NO_MEMORY;
+    uint32_t id = slab_take(&sched->takes);
+    if (id == SLAB_NONE)
+        return STATUS_NO_MEMORY;
+    struct queue *queue = sched->queues[owner->queues[wanted->queue]];
+    *take_at(sched, id) = (struct take_wait){
+        .session = session,
+        .after = SLAB_NONE,
+        .max = wanted->max,
+        .request = event->request,
+        .lease_us =
+            wanted->lease_ms ? (int64_t)wanted->lease_ms * US_PER_MS : owner->lease_us,
+        .deadline_mono_us = event->now.mono_us + (int64_t)wanted->wait_ms * US_PER_MS,
+        .queue = queue->id,
+        .detached = wanted->detached,
+    };
+    if (queue->last_take == SLAB_NONE)
+        queue->first_take = id;
+    else
+        take_at(sched, queue->last_take)->after = id;
+    queue->last_take = id;
+    heap_push(&sched->take_ends, id, take_at(sched, id)->deadline_mono_us);
+    return STATUS_OK;
+}
+
+/* A take whose wait is over is answered after a last look at what is ready, so that one that does not
+ * wait at all gets what there is. */
+static bool take_serve(struct sched *sched, struct queue *queue, uint32_t id, uint32_t share,
+                       struct moment now, struct effects *effects)
+{
+    struct take_wait *take = take_at(sched, id);
+    struct grantee grantee = {
+        .session = take->session,
+        .owner = take->detached ? SLAB_NONE : take->session,
+        .request = take->request,
+        .lease_us = take->lease_us,
+    };
+    uint32_t max = take->max < share ? take->max : share;
+    if (!effects_reserve(effects, 1))
+        return false;
+    uint32_t count = grant_some(sched, queue, &grantee, max, now, effects);
+    if (count)
+        take_answer(sched, id, count, effects);
+    return count > 0;
+}
+
+void take_pass_time(struct sched *sched, struct moment now, struct effects *effects)
+{
+    for (int i = 0; i < ENDINGS_MAX && heap_first_time(&sched->take_ends) <= now.mono_us; i++) {
+        uint32_t id = heap_first(&sched->take_ends);
+        struct queue *queue = sched->queues[take_at(sched, id)->queue];
+        bool is_in_grace = sched->grace_end_mono_us != TIME_US_NEVER;
+        bool can_serve = queue->ready.count && !queue->is_paused && !sched->is_draining;
+        if (is_in_grace) { /* what is held may be let go: it waits for the end of the grace */
+            heap_move(&sched->take_ends, id, sched->grace_end_mono_us + 1);
+            return;
+        }
+        if (can_serve && take_serve(sched, queue, id, UINT32_MAX, now, effects))
+            continue;
+        if (!effects_reserve(effects, 1))
+            return;
+        take_answer(sched, id, 0, effects);
+    }
+}
+
+void take_drop_session(struct sched *sched, uint32_t session)
+{
+    for (uint32_t i = 0; i < sched->queue_count; i++) {
+        uint32_t id = sched->queues[i]->first_take;
+        while (id != SLAB_NONE) { /* ends with the list */
+            uint32_t after = take_at(sched, id)->after;
+            if (take_at(sched, id)->session == session)
+                take_unlink(sched, id);
+            id = after;
+        }
+    }
+}
+
+/* --- shares ----------------------------------------------------------------------------------- */
+
+static uint32_t free_credit(const struct session *session)
+{
+    bool is_here = session->lost_mono_us == TIME_US_NEVER && session->resume_left == 0;
+    return is_here && session->credit > session->held ? session->credit - session->held : 0;
+}
+
+/* A fair share of what is ready, so that nobody hoards: ceiling(ready / eligible). */
+static uint32_t fair_share(const struct sched *sched, const struct queue *queue)
+{
+    uint32_t eligible = 0;
+    for (uint32_t i = 0; i < queue->subscriber_count; i++)
+        if (free_credit(session_at(sched, queue->subscribers[i])))
+            eligible++;
+    for (uint32_t id = queue->first_take; id != SLAB_NONE; id = take_at(sched, id)->after)
+        eligible++;
+    return eligible ? (queue->ready.count + eligible - 1) / eligible : 0;
+}
+
+static uint32_t grant_takes(struct sched *sched, struct queue *queue, uint32_t share,
+                            struct moment now, struct effects *effects)
+{
+    uint32_t served = 0;
+    while (take_exists(queue) && queue->ready.count &&
+           take_serve(sched, queue, queue->first_take, share, now, effects))
+        served++;
+    return served;
+}
+
+/* One round over the sessions of a queue. Returns how many tasks were granted. */
+static uint32_t grant_streams(struct sched *sched, struct queue *queue, uint32_t share,
+                              struct moment now, struct effects *effects)
+{
+    uint32_t granted = 0;
+    for (uint32_t i = 0; i < queue->subscriber_count && queue->ready.count; i++) {
+        if (queue->next_subscriber >= queue->subscriber_count)
+            queue->next_subscriber = 0;
+        uint32_t slot = queue->subscribers[queue->next_subscriber++];
+        const struct session *session = session_at(sched, slot);
+        struct grantee grantee = {
+            .session = slot,
+            .owner = slot,
+            .lease_us = session->lease_us,
+        };
+        uint32_t max = free_credit(session);
+        max = max < share ? max : share;
+        granted += grant_some(sched, queue, &grantee, max, now, effects);
+    }
+    return granted;
+}
+
+static bool can_grant(const struct queue *queue)
+{
+    return queue->ready.count && !queue->is_paused &&
+           (queue->subscriber_count || queue->first_take != SLAB_NONE);
+}
+
+static uint32_t count_grantable(const struct sched *sched)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < sched->queue_count; i++)
+        if (can_grant(sched->queues[i]))
+            count++;
+    return count;
+}
+
+/* One round over the queues. With several of them ready, each gives a little in turn. */
+static uint32_t grant_round(struct sched *sched, uint32_t grantable, struct moment now,
+                            struct effects *effects)
+{
+    uint32_t granted = 0;
+    for (uint32_t i = 0; i < sched->queue_count; i++) {
+        if (sched->next_queue >= sched->queue_count)
+            sched->next_queue = 0;
+        struct queue *queue = sched->queues[sched->next_queue++];
+        if (!can_grant(queue))
+            continue;
+        uint32_t share = fair_share(sched, queue);
+        if (!share)
+            continue;
+        if (sched->grace_end_mono_us == TIME_US_NEVER)
+            granted += grant_takes(sched, queue, share, now, effects);
+        if (grantable > 1 && share > QUANTUM)
+            share = QUANTUM;
+        granted += grant_streams(sched, queue, share, now, effects);
+    }
+    return granted;
+}
+
+void grant_ready(struct sched *sched, struct moment now, struct effects *effects)
+{
+    sched->has_more_grants = false;
+    if (sched->is_draining)
+        return;
+    size_t before = effects->count;
+    uint32_t grantable = count_grantable(sched);
+    while (grantable && grant_round(sched, grantable, now, effects)) /* credit bounds it */
+        if (effects->count - before >= GRANTS_MAX) {
+            sched->has_more_grants = true;
+            return;
+        }
+}

@@ -1,0 +1,405 @@
+#include <string.h>
+
+#include "sched_internal.h"
+
+enum { BACKOFF_DOUBLINGS_MAX = 40 };
+
+/* --- found ------------------------------------------------------------------------------------ */
+
+uint32_t lease_find(const struct sched *sched, uint64_t number)
+{
+    uint32_t id = table_first(&sched->live, number);
+    while (id != SLAB_NONE && lease_at(sched, id)->number != number)
+        id = table_next(&sched->live, id);
+    return id;
+}
+
+uint32_t lease_find_ended(const struct sched *sched, uint32_t slot)
+{
+    if (!(record_at(sched, slot)->flags & FLAG_ENDED))
+        return SLAB_NONE;
+    uint32_t id = table_first(&sched->ended, slot);
+    while (id != SLAB_NONE && lease_at(sched, id)->record != slot)
+        id = table_next(&sched->ended, id);
+    assert(id != SLAB_NONE);
+    return id;
+}
+
+void lease_forget_ended(struct sched *sched, uint32_t slot)
+{
+    uint32_t id = lease_find_ended(sched, slot);
+    if (id == SLAB_NONE)
+        return;
+    table_remove(&sched->ended, id, slot);
+    slab_give(&sched->leases, id);
+    record_clear_flag(record_at(sched, slot), FLAG_ENDED);
+}
+
+/* --- begun and ended -------------------------------------------------------------------------- */
+
+bool lease_reserve(struct sched *sched)
+{
+    return table_reserve(&sched->live) && table_reserve(&sched->ended) &&
+           heap_reserve(&sched->lease_ends, sched->lease_ends.count + 1) &&
+           record_reserve(sched, 1);
+}
+
+static void list_add(struct sched *sched, uint32_t id, uint32_t session)
+{
+    struct lease *lease = lease_at(sched, id);
+    lease->session = session;
+    lease->before = lease->after = SLAB_NONE;
+    if (session == SLAB_NONE)
+        return;
+    struct session *owner = session_at(sched, session);
+    lease->after = owner->first_lease;
+    if (owner->first_lease != SLAB_NONE)
+        lease_at(sched, owner->first_lease)->before = id;
+    owner->first_lease = id;
+    owner->held++;
+}
+
+static void list_remove(struct sched *sched, uint32_t id)
+{
+    struct lease *lease = lease_at(sched, id);
+    if (lease->session == SLAB_NONE)
+        return;
+    struct session *owner = session_at(sched, lease->session);
+    if (lease->before == SLAB_NONE)
+        owner->first_lease = lease->after;
+    else
+        lease_at(sched, lease->before)->after = lease->after;
+    if (lease->after != SLAB_NONE)
+        lease_at(sched, lease->after)->before = lease->before;
+    owner->held--;
+    lease->session = SLAB_NONE;
+}
+
+uint32_t lease_new(struct sched *sched, uint32_t slot, uint64_t number, uint32_t session,
+                   int64_t lease_us, struct moment now)
+{
+    uint32_t id = slab_take(&sched->leases);
+    if (id == SLAB_NONE)
+        return SLAB_NONE;
+    lease_forget_ended(sched, slot);
+    struct lease *lease = lease_at(sched, id);
+    struct record *record = record_at(sched, slot);
+    lease->number = number;
+    lease->record = slot;
+    lease->lease_us = lease_us;
+    lease->lateness_us = now.wall_us - (int64_t)record->due_us;
+    lease->counts_lateness = !(record->flags & FLAG_OVERDUE);
+    list_add(sched, id, session);
+    table_put(&sched->live, id, number);
+    heap_push(&sched->lease_ends, id, now.mono_us + lease_us);
+    record_move_to(sched, slot, PLACE_LEASED);
+    record->place = id;
+    return id;
+}
+
+void lease_move(struct sched *sched, uint32_t id, uint32_t session)
+{
+    list_remove(sched, id);
+    list_add(sched, id, session);
+}
+
+static void unlink_lease(struct sched *sched, uint32_t id)
+{
+    struct lease *lease = lease_at(sched, id);
+    list_remove(sched, id);
+    heap_remove(&sched->lease_ends, id);
+    table_remove(&sched->live, id, lease->number);
+    if (lease->record != SLAB_NONE)
+        record_move_to(sched, lease->record, PLACE_NOWHERE);
+}
+
+void lease_end(struct sched *sched, uint32_t id)
+{
+    unlink_lease(sched, id);
+    slab_give(&sched->leases, id);
+}
+
+/* Keeps what a late report is measured against. */
+static void end_but_remember(struct sched *sched, uint32_t id)
+{
+    uint32_t slot = lease_at(sched, id)->record;
+    unlink_lease(sched, id);
+    if (!table_reserve(&sched->ended)) { /* without memory the late report becomes `stale` */
+        slab_give(&sched->leases, id);
+        return;
+    }
+    table_put(&sched->ended, id, slot);
+    record_set_flag(record_at(sched, slot), FLAG_ENDED);
+}
+
+/* --- lost ------------------------------------------------------------------------------------- */
+
+int64_t backoff_us(const struct sched *sched, const struct record *record, uint32_t count)
+{
+    const struct sched_policy *policy = queue_policy(sched, queue_of(sched, record));
+    int64_t every_us = body_every_us(record->body);
+    int64_t most_us = policy->backoff_max_us > every_us ? policy->backoff_max_us : every_us;
+    int64_t delay_us = policy->backoff_first_us;
+    for (uint32_t i = 1; i < count && i < BACKOFF_DOUBLINGS_MAX && delay_us < most_us; i++)
+        delay_us *= 2;
+    if (delay_us > most_us)
+        delay_us = most_us;
+    /* Half of it by hash, so that a poison record parts from those that were in its batch. */
+    uint64_t share = record_hash(record, count) >> 32;
+    return delay_us / 2 + (int64_t)((unsigned __int128)(uint64_t)(delay_us / 2) * share >> 32);
+}
+
+bool park_by_count(struct sched *sched, uint32_t slot, struct bytes reason, struct bytes worker,
+                   struct moment now)
+{
+    struct record *record = record_at(sched, slot);
+    struct queue *queue = queue_of(sched, record);
+    const struct sched_policy *policy = queue_policy(sched, queue);
+    if (now.mono_us - queue->park_window_mono_us >= (int64_t)60 * US_PER_S ||
+        queue->park_window_mono_us == 0) {
+        queue->park_window_mono_us = now.mono_us;
+        queue->parked_in_window = 0;
+    }
+    uint64_t share = queue_records(queue) * policy->parks_per_minute_ppm / 1000000;
+    uint64_t most = share > policy->parks_per_minute_least ? share : policy->parks_per_minute_least;
+    if (queue->parked_in_window >= most || !heap_reserve(&queue->parked, queue->parked.count + 1))
+        return false;
+    struct fields fields;
+    body_view(record->body, &fields);
+    fields.park_reason = reason;
+    fields.last_worker = worker;
+    fields.parked_us = now.wall_us;
+    if (record_repack(sched, slot, &fields))
+        return false;
+    queue->parked_in_window++;
+    queue->totals.parked_by_count++;
+    record_park(sched, slot, now);
+    return true;
+}
+
+static void count_crash(struct sched *sched, uint32_t slot, struct bytes worker, struct moment now)
+{
+    struct record *record = record_at(sched, slot);
+    const struct sched_policy *policy = queue_policy(sched, queue_of(sched, record));
+    record_set_crashes(record, record->crashes + 1u);
+    record_mark(sched, slot);
+    if (record->crashes >= policy->crashes_max &&
+        park_by_count(sched, slot, bytes_of("its lease was lost too often"), worker, now))
+        return;
+    if (record->crashes < 2) {
+        record_make_ready(sched, slot);
+        return;
+    }
+    uint32_t tries = record->crashes >= policy->crashes_max ? UINT32_MAX : record->crashes - 1u;
+    record_schedule(sched, slot, now.wall_us + backoff_us(sched, record, tries), now);
+}
+
+void lease_lose(struct sched *sched, uint32_t id, bool counted, struct moment now)
+{
+    struct lease *lease = lease_at(sched, id);
+    uint32_t slot = lease->record;
+    if (slot == SLAB_NONE) {
+        lease_end(sched, id);
+        return;
+    }
+    struct queue *queue = queue_of(sched, record_at(sched, slot));
+    struct bytes worker = session_name(sched, lease->session);
+    if (counted)
+        queue->totals.lost++;
+    else
+        queue->totals.given_back++;
+    if (record_at(sched, slot)->flags & FLAG_PENDING) {
+        lease_end(sched, id);
+        if (pending_apply_lost(sched, slot, now))
+            return;
+    } else {
+        end_but_remember(sched, id);
+    }
+    if (counted)
+        count_crash(sched, slot, worker, now);
+    else
+        record_make_ready(sched, slot);
+}
+
+void lease_expire(struct sched *sched, struct moment now, struct effects *effects)
+{
+    for (int i = 0; i < ENDINGS_MAX; i++) {
+        if (heap_first_time(&sched->lease_ends) > now.mono_us)
+            return;
+        if (!effects_reserve(effects, 1) || !record_reserve(sched, 1))
+            return;
+        uint32_t id = heap_first(&sched->lease_ends);
+        struct lease *lease = lease_at(sched, id);
+        bool counted = !lease->unconfirmed;
+        if (lease->session != SLAB_NONE)
+            effects_add(effects, &(struct effect){
+                                     .kind = EFFECT_CANCEL,
+                                     .session = session_at(sched, lease->session)->number,
+                                     .number = lease->number,
+                                 });
+        if (lease->record != SLAB_NONE && counted)
+            queue_of(sched, record_at(sched, lease->record))->totals.expired++;
+        lease_lose(sched, id, counted, now);
+    }
+}
+
+/* --- what a session says of its leases -------------------------------------------------------- */
+
+/* The live lease that a name means. STALE when it is not this record's, GONE when the record is no
+ * more. */
+static enum status find_named(const struct sched *sched, uint32_t session,
+                              const struct lease_name *name, uint32_t *found)
+{
+    uint32_t slot = session_find(sched, session);
+    if (slot == SLAB_NONE)
+        return STATUS_NO_SESSION;
+    const struct session *owner = session_at(sched, slot);
+    if (name->queue >= owner->queue_count)
+        return STATUS_BAD_FIELD;
+    struct queue *queue = sched->queues[owner->queues[name->queue]];
+    *found = lease_find(sched, name->lease);
+    if (*found != SLAB_NONE && lease_at(sched, *found)->record == SLAB_NONE)
+        return STATUS_GONE;
+    uint32_t record = record_find(sched, queue, name->key);
+    if (record == SLAB_NONE || !record_is_visible(record_at(sched, record)))
+        return STATUS_GONE;
+    if (*found == SLAB_NONE || lease_at(sched, *found)->record != record)
+        return STATUS_STALE;
+    return STATUS_OK;
+}
+
+enum status lease_touch(struct sched *sched, const struct event *event)
+{
+    uint32_t id;
+    enum status status = find_named(sched, event->session, event->touch.name, &id);
+    if (status)
+        return status;
+    int64_t lease_us = lease_at(sched, id)->lease_us;
+    if (event->touch.lease_ms) {
+        if (event->touch.lease_ms < LEASE_MS_MIN || event->touch.lease_ms > LEASE_MS_MAX)
+            return STATUS_BAD_TIME;
+        lease_us = (int64_t)event->touch.lease_ms * US_PER_MS;
+    }
+    heap_move(&sched->lease_ends, id, event->now.mono_us + lease_us);
+    return STATUS_OK;
+}
+
+enum status lease_give_back(struct sched *sched, const struct event *event)
+{
+    uint32_t id;
+    enum status status = find_named(sched, event->session, &event->give_back->name, &id);
+    if (status == STATUS_GONE && id != SLAB_NONE)
+        lease_end(sched, id);
+    if (status)
+        return status;
+    if (!record_reserve(sched, 1))
+        return STATUS_NO_MEMORY;
+    lease_lose(sched, id, event->give_back->begun, event->now);
+    return STATUS_OK;
+}
+
+enum status lease_undelivered(struct sched *sched, const struct event *event)
+{
+    uint32_t id = lease_find(sched, event->number);
+    if (id == SLAB_NONE)
+        return STATUS_STALE;
+    struct lease *lease = lease_at(sched, id);
+    uint32_t slot = lease->record;
+    if (slot == SLAB_NONE) {
+        lease_end(sched, id);
+        return STATUS_OK;
+    }
+    if (!record_reserve(sched, 1))
+        return STATUS_NO_MEMORY;
+    queue_of(sched, record_at(sched, slot))->totals.dispatched--;
+    lease_end(sched, id);
+    if (!pending_apply_lost(sched, slot, event->now))
+        record_make_ready(sched, slot);
+    return STATUS_OK;
+}
+
+/* --- resumed ---------------------------------------------------------------------------------- */
+
+/* The record has no live lease: it becomes leased again, under the number that the worker names. */
+static enum status resume_idle(struct sched *sched, uint32_t slot, uint32_t session,
+                               const struct event *event)
+{
+    struct record *record = record_at(sched, slot);
+    uint64_t number = event->resume->name.lease;
+    uint32_t ended = lease_find_ended(sched, slot);
+    if (ended != SLAB_NONE && lease_at(sched, ended)->number > number)
+        return STATUS_STALE;
+    if (number >= sched->next_number || number <= record->state)
+        return STATUS_STALE;
+    if (!lease_reserve(sched))
+        return STATUS_NO_MEMORY;
+    record_displace(sched, slot);
+    uint32_t id = lease_new(sched, slot, number, session, session_at(sched, session)->lease_us,
+                            event->now);
+    if (id == SLAB_NONE) {
+        record_make_ready(sched, slot);
+        return STATUS_NO_MEMORY;
+    }
+    return STATUS_OK;
+}
+
+/* The record has a live lease: the higher number holds it. */
+static enum status resume_leased(struct sched *sched, uint32_t slot, uint32_t session,
+                                 const struct event *event, struct effects *effects)
+{
+    uint32_t id = record_at(sched, slot)->place;
+    struct lease *lease = lease_at(sched, id);
+    uint64_t number = event->resume->name.lease;
+    if (lease->number > number || number >= sched->next_number)
+        return STATUS_STALE;
+    if (lease->number == number) {
+        lease_move(sched, id, session);
+        lease->unconfirmed = false;
+        heap_move(&sched->lease_ends, id, event->now.mono_us + lease->lease_us);
+        return STATUS_OK;
+    }
+    if (!lease_reserve(sched) || !effects_reserve(effects, 1))
+        return STATUS_NO_MEMORY;
+    if (lease->session != SLAB_NONE)
+        effects_add(effects, &(struct effect){
+                                 .kind = EFFECT_CANCEL,
+                                 .session = session_at(sched, lease->session)->number,
+                                 .number = lease->number,
+                             });
+    lease_end(sched, id);
+    id = lease_new(sched, slot, number, session, session_at(sched, session)->lease_us, event->now);
+    assert(id != SLAB_NONE); /* one was given back just now */
+    return STATUS_OK;
+}
+
+static enum status resume_one(struct sched *sched, uint32_t session, const struct event *event,
+                              struct effects *effects)
+{
+    const struct resume *resume = event->resume;
+    const struct session *owner = session_at(sched, session);
+    if (resume->name.queue >= owner->queue_count)
+        return STATUS_BAD_FIELD;
+    struct queue *queue = sched->queues[owner->queues[resume->name.queue]];
+    uint32_t slot = record_find(sched, queue, resume->name.key);
+    if (slot == SLAB_NONE || !record_is_visible(record_at(sched, slot)))
+        return STATUS_GONE;
+    const struct record *record = record_at(sched, slot);
+    if (record->state == resume->name.lease)
+        return STATUS_OK; /* its report was accepted; it will be answered so again */
+    if (record->state != resume->state)
+        return STATUS_STALE;
+    if (record->where == PLACE_LEASED)
+        return resume_leased(sched, slot, session, event, effects);
+    return resume_idle(sched, slot, session, event);
+}
+
+enum status lease_resume(struct sched *sched, const struct event *event, struct effects *effects)
+{
+    uint32_t session = session_find(sched, event->session);
+    if (session == SLAB_NONE)
+        return STATUS_NO_SESSION;
+    enum status status = resume_one(sched, session, event, effects);
+    if (status != STATUS_NO_MEMORY)
+        session_announced(sched, session, event->now);
+    return status;
+}

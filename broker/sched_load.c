@@ -1,0 +1,303 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "sched_internal.h"
+
+/* --- rows of meta and queues ------------------------------------------------------------------ */
+
+enum { META_FIELDS = 3, TOTALS = 15, COUNTS = 8, QUEUE_FIELDS = 6 };
+
+/* The totals in the order in which they are stored. */
+static void list_totals(struct sched_totals *totals, uint64_t *list[TOTALS])
+{
+    uint64_t *all[TOTALS] = {
+        &totals->created,        &totals->removed,         &totals->dispatched,
+        &totals->reports_ok,     &totals->reports_failed,  &totals->reports_park,
+        &totals->reports_remove, &totals->failed_timed_out, &totals->failed_killed,
+        &totals->expired,        &totals->lost,            &totals->given_back,
+        &totals->stale,          &totals->late_accepted,   &totals->parked_by_count,
+    };
+    memcpy(list, all, sizeof(all));
+}
+_Static_assert(sizeof(struct sched_totals) == TOTALS * sizeof(uint64_t), "a total is not stored");
+
+static enum status write_row(struct store_batch *batch, enum store_table table, uint64_t a,
+                             struct wire_buffer *bytes)
+{
+    struct store_row row = {.table = table, .a = a, .count = (uint32_t)bytes->count};
+    bool is_added = !bytes->failed && store_batch_add_row(batch, &row, bytes->data);
+    wire_buffer_release(bytes);
+    return is_added ? STATUS_OK : STATUS_NO_MEMORY;
+}
+
+enum status meta_write_row(struct sched *sched, struct store_batch *batch)
+{
+    uint64_t wanted = sched_reserve_wanted(sched);
+    struct wire_buffer bytes;
+    wire_buffer_init(&bytes);
+    wire_write_array(&bytes, META_FIELDS);
+    wire_write_uint(&bytes, wanted ? wanted : sched->reserved_end);
+    wire_write_uint(&bytes, sched->next_record);
+    wire_write_uint(&bytes, sched->next_generation);
+    return write_row(batch, STORE_META, META_NUMBERS, &bytes);
+}
+
+enum status queue_write_row(struct sched *sched, const struct queue *queue,
+                            struct store_batch *batch)
+{
+    (void)sched;
+    struct sched_totals totals = queue->totals;
+    struct wire_buffer bytes;
+    uint64_t *list[TOTALS];
+    list_totals(&totals, list);
+    wire_buffer_init(&bytes);
+    wire_write_array(&bytes, QUEUE_FIELDS);
+    wire_write_str(&bytes, (struct bytes){(const uint8_t *)queue->name, queue->name_bytes});
+    wire_write_bool(&bytes, queue->is_paused);
+    wire_write_array(&bytes, TOTALS);
+    for (int i = 0; i < TOTALS; i++)
+        wire_write_uint(&bytes, *list[i]);
+    wire_write_uint(&bytes, queue->synced_generation);
+    wire_write_int(&bytes, queue->synced_status);
+    sync_counts_write(&bytes, &queue->synced_counts);
+    return write_row(batch, STORE_QUEUES, queue->id, &bytes);
+}
+
+static enum status load_meta(struct sched *sched, const struct store_row *row, const uint8_t *bytes)
+{
+    struct wire_reader reader;
+    if (row->a != META_NUMBERS)
+        return STATUS_OK; /* a later version's */
+    wire_reader_init(&reader, bytes, row->count);
+    uint32_t fields = wire_read_array(&reader, 16);
+    sched->next_number = sched->reserved_end = wire_read_uint(&reader);
+    sched->next_record = wire_read_uint(&reader);
+    sched->next_generation = wire_read_uint(&reader);
+    wire_skip_rest(&reader, fields, META_FIELDS);
+    bool is_sane = sched->next_number > 0 && sched->next_number <= MASK_BITS(53) &&
+                   sched->next_record > 0 && sched->next_record <= MASK_BITS(40);
+    return reader.status || !is_sane ? STATUS_CORRUPT : STATUS_OK;
+}
+
+static enum status load_queue(struct sched *sched, const struct store_row *row,
+                              const uint8_t *bytes)
+{
+    struct wire_reader reader;
+    struct queue *queue;
+    uint64_t *list[TOTALS];
+    wire_reader_init(&reader, bytes, row->count);
+    uint32_t fields = wire_read_array(&reader, 32);
+    struct bytes name = wire_read_bytes(&reader, QUEUE_NAME_BYTES_MAX);
+    if (reader.status || row->a != sched->queue_count)
+        return STATUS_CORRUPT;
+    enum status status = queue_require(sched, name, &queue);
+    if (status)
+        return status == STATUS_NO_MEMORY ? status : STATUS_CORRUPT;
+    if (queue->id != row->a)
+        return STATUS_CORRUPT; /* the name came before */
+    queue->is_dirty = false;
+    queue->is_paused = wire_read_bool(&reader);
+    uint32_t totals = wire_read_array(&reader, 64);
+    list_totals(&queue->totals, list);
+    for (uint32_t i = 0; i < TOTALS; i++)
+        *list[i] = i < totals ? wire_read_uint(&reader) : 0;
+    wire_skip_rest(&reader, totals, TOTALS);
+    queue->synced_generation = wire_read_uint(&reader);
+    queue->synced_status = (enum status)wire_read_int(&reader);
+    sync_counts_read(&reader, &queue->synced_counts);
+    wire_skip_rest(&reader, fields, QUEUE_FIELDS);
+    return reader.status ? STATUS_CORRUPT : STATUS_OK;
+}
+
+/* --- sessions that may come back -------------------------------------------------------------- */
+
+static enum status load_session(struct sched *sched, const struct store_row *row)
+{
+    if (sched->expected_count == sched->expected_room) {
+        uint32_t room = sched->expected_room ? sched->expected_room * 2 : 64;
+        struct expected *expected = realloc(sched->expected, room * sizeof(*expected));
+        if (!expected)
+            return STATUS_NO_MEMORY;
+        sched->expected = expected;
+        sched->expected_room = room;
+    }
+    struct expected *expected = &sched->expected[sched->expected_count++];
+    uint64_t uid[2] = {row->a, row->b};
+    memcpy(expected->uid, uid, SESSION_UID_BYTES);
+    expected->is_back = false;
+    sched->expected_left++;
+    return STATUS_OK;
+}
+
+static struct expected *find_expected(const struct sched *sched, const uint8_t *uid)
+{
+    for (uint32_t i = 0; i < sched->expected_count; i++)
+        if (memcmp(sched->expected[i].uid, uid, SESSION_UID_BYTES) == 0)
+            return &sched->expected[i];
+    return NULL;
+}
+
+bool load_uid_is_known(const struct sched *sched, const uint8_t *uid)
+{
+    return find_expected(sched, uid) != NULL;
+}
+
+void load_session_is_back(struct sched *sched, const uint8_t *uid)
+{
+    struct expected *expected = find_expected(sched, uid);
+    if (!expected || expected->is_back)
+        return;
+    expected->is_back = true;
+    if (--sched->expected_left == 0 && sched->grace_end_mono_us != TIME_US_NEVER)
+        sched->grace_end_mono_us = 0; /* ends as soon as time passes */
+}
+
+/* --- records ---------------------------------------------------------------------------------- */
+
+enum status sched_load_record(struct sched *sched, const struct store_state *state,
+                              const uint8_t *body, uint32_t count)
+{
+    uint32_t id;
+    if (count < sizeof(id) || !body_is_valid(body + sizeof(id), count - (uint32_t)sizeof(id)))
+        return STATUS_CORRUPT;
+    memcpy(&id, body, sizeof(id));
+    bool is_sane = id < sched->queue_count && state->flags & STATE_PRESENT &&
+                   state->number < sched->next_record && state->state < sched->next_number &&
+                   state->due_us >= 0 && state->due_us < TIME_US_END;
+    if (!is_sane)
+        return STATUS_CORRUPT;
+    struct queue *queue = sched->queues[id];
+    struct fields fields;
+    body_view(body + sizeof(id), &fields);
+    if (record_find(sched, queue, fields.key) != SLAB_NONE)
+        return STATUS_CORRUPT;
+    uint32_t slot;
+    enum status status = record_new(sched, queue, &fields, &slot);
+    if (status)
+        return status;
+    struct record *record = record_at(sched, slot);
+    record->number = state->number & MASK_BITS(40);
+    record_set_state(record, state->state);
+    record_set_due(record, state->due_us);
+    record_set_failures(record, state->failures);
+    record_set_crashes(record, state->crashes);
+    if (!(state->flags & STATE_PARKED))
+        return STATUS_OK;
+    if (!heap_reserve(&queue->parked, queue->parked.count + 1))
+        return STATUS_NO_MEMORY;
+    record_park(sched, slot, (struct moment){.wall_us = fields.parked_us});
+    return STATUS_OK;
+}
+
+uint32_t record_find_number(const struct sched *sched, uint64_t number)
+{
+    uint32_t low = 0, high = sched->records.used_end;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        const struct record *record = record_at(sched, middle);
+        /* Records that a sync staged stand at the end and have no number yet. */
+        if (record->number && record->number < number)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    bool is_there = low < sched->records.used_end && record_at(sched, low)->number == number;
+    return is_there ? low : SLAB_NONE;
+}
+
+static enum status load_pending(struct sched *sched, const struct store_row *row,
+                                const uint8_t *bytes)
+{
+    uint32_t slot = record_find_number(sched, row->a);
+    if (slot == SLAB_NONE) /* its record went in the same commit, or never came: left over */
+        return sched_remove_row(sched, STORE_PENDING, row->a, 0);
+    return pending_load(sched, slot, bytes, row->count);
+}
+
+enum status sched_load_row(struct sched *sched, const struct store_row *row, const uint8_t *bytes)
+{
+    switch (row->table) {
+    case STORE_META:
+        return load_meta(sched, row, bytes);
+    case STORE_QUEUES:
+        return load_queue(sched, row, bytes);
+    case STORE_SESSIONS:
+        return load_session(sched, row);
+    case STORE_PENDING:
+        return load_pending(sched, row, bytes);
+    case STORE_SYNCS:
+        return sync_load_row(sched, row, bytes);
+    case STORE_RECORDS:
+        break;
+    }
+    return STATUS_CORRUPT;
+}
+
+/* --- the grace -------------------------------------------------------------------------------- */
+
+/* What was due before the restart may be out at a worker that lives; so may whatever has a change
+ * pending. */
+static void place_loaded(struct sched *sched, uint32_t slot, bool has_grace, struct moment now)
+{
+    struct record *record = record_at(sched, slot);
+    if (record->where != PLACE_NOWHERE)
+        return;
+    bool is_due = (int64_t)record->due_us <= now.wall_us;
+    if (record->flags & FLAG_PENDING || (is_due && has_grace)) {
+        record_set_flag(record, FLAG_OVERDUE);
+        record_move_to(sched, slot, PLACE_HELD);
+        return;
+    }
+    record_schedule(sched, slot, (int64_t)record->due_us, now);
+}
+
+enum status sched_load_end(struct sched *sched, struct moment now)
+{
+    bool has_grace = sched->expected_count > 0 && sched->settings.grace_us > 0;
+    enum status status = sync_load_end(sched, now);
+    if (status)
+        return status;
+    for (uint32_t slot = 0; slot < sched->records.used_end; slot++)
+        if (record_at(sched, slot)->body)
+            place_loaded(sched, slot, has_grace, now);
+    sched->held_end = sched->records.used_end;
+    sched->is_loading = false;
+    if (has_grace)
+        sched->grace_end_mono_us = now.mono_us + sched->settings.grace_us;
+    else
+        load_end_grace(sched, now);
+    return STATUS_OK;
+}
+
+void load_end_grace(struct sched *sched, struct moment now)
+{
+    (void)now;
+    sched->grace_end_mono_us = TIME_US_NEVER;
+    sched->is_letting_go = sched->held_cursor < sched->held_end;
+    for (uint32_t i = 0; i < sched->expected_count; i++) {
+        const struct expected *expected = &sched->expected[i];
+        uint64_t uid[2];
+        memcpy(uid, expected->uid, sizeof(uid));
+        if (!expected->is_back)
+            sched_remove_row(sched, STORE_SESSIONS, uid[0], uid[1]);
+    }
+    sched->expected_count = sched->expected_left = 0;
+}
+
+void load_let_go(struct sched *sched, uint32_t *budget, struct moment now)
+{
+    for (; *budget && sched->held_cursor < sched->held_end; sched->held_cursor++, --*budget) {
+        uint32_t slot = sched->held_cursor;
+        if (record_at(sched, slot)->where != PLACE_HELD)
+            continue;
+        record_move_to(sched, slot, PLACE_NOWHERE);
+        if (!(record_at(sched, slot)->flags & FLAG_PENDING)) {
+            record_make_ready(sched, slot);
+        } else if (!pending_apply_lost(sched, slot, now)) { /* numbers or memory are out: later */
+            record_move_to(sched, slot, PLACE_HELD);
+            *budget = 0;
+            return;
+        }
+    }
+    sched->is_letting_go = sched->held_cursor < sched->held_end;
+}

@@ -1,0 +1,313 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "hash.h"
+#include "sched_internal.h"
+
+/* --- queues ----------------------------------------------------------------------------------- */
+
+struct queue *queue_find(const struct sched *sched, struct bytes name)
+{
+    for (uint32_t i = 0; i < sched->queue_count; i++) {
+        struct queue *queue = sched->queues[i];
+        if (queue->name_bytes == name.count && memcmp(queue->name, name.data, name.count) == 0)
+            return queue;
+    }
+    return NULL;
+}
+
+enum status queue_require(struct sched *sched, struct bytes name, struct queue **found)
+{
+    struct queue *queue = queue_find(sched, name);
+    if (!queue) {
+        if (!bytes_are_queue_name(name))
+            return STATUS_BAD_FIELD;
+        if (sched->queue_count >= sched->settings.limits.queues_max ||
+            sched->queue_count >= QUEUES_MAX)
+            return STATUS_TOO_MANY;
+        queue = calloc(1, sizeof(*queue));
+        if (!queue)
+            return STATUS_NO_MEMORY;
+        queue->id = (uint16_t)sched->queue_count;
+        queue->name_bytes = (uint8_t)name.count;
+        memcpy(queue->name, name.data, name.count);
+        queue->first_take = queue->last_take = SLAB_NONE;
+        heap_init(&queue->ready, &sched->records, offsetof(struct record, place));
+        heap_init(&queue->parked, &sched->records, offsetof(struct record, place));
+        sched->queues[sched->queue_count++] = queue;
+        queue->is_dirty = true;
+    }
+    *found = queue;
+    return STATUS_OK;
+}
+
+void queue_mark(struct queue *queue)
+{
+    queue->is_dirty = true;
+}
+
+const struct sched_policy *queue_policy(const struct sched *sched, const struct queue *queue)
+{
+    return queue->has_policy ? &queue->policy : &sched->settings.policy;
+}
+
+uint64_t queue_records(const struct queue *queue)
+{
+    return queue->counts[PLACE_WAITING] + queue->counts[PLACE_READY] +
+           queue->counts[PLACE_LEASED] + queue->counts[PLACE_PARKED] + queue->counts[PLACE_HELD];
+}
+
+/* --- keys ------------------------------------------------------------------------------------- */
+
+uint64_t key_hash(struct bytes key, uint64_t seed)
+{
+    return hash_bytes(key, seed);
+}
+
+uint64_t record_hash(const struct record *record, uint64_t seed)
+{
+    return hash_bytes(body_key(record->body), seed);
+}
+
+uint32_t record_find(const struct sched *sched, const struct queue *queue, struct bytes key)
+{
+    uint64_t hash = key_hash(key, queue->id);
+    uint32_t slot = table_first(&sched->keys, hash);
+    for (; slot != SLAB_NONE; slot = table_next(&sched->keys, slot)) {
+        const struct record *record = record_at(sched, slot);
+        if (record->queue == queue->id && bytes_equal(body_key(record->body), key))
+            break;
+    }
+    return slot;
+}
+
+/* --- what is written -------------------------------------------------------------------------- */
+
+bool record_reserve(struct sched *sched, uint32_t count)
+{
+    unsigned parity = sched->parity;
+    if (sched->dirty_count[parity] + count <= sched->dirty_room[parity])
+        return true;
+    uint32_t room = sched->dirty_room[parity] ? sched->dirty_room[parity] : 1024;
+    while (room < sched->dirty_count[parity] + count)
+        room *= 2;
+    uint32_t *dirty = realloc(sched->dirty[parity], room * sizeof(*dirty));
+    if (!dirty)
+        return false;
+    sched->dirty[parity] = dirty;
+    sched->dirty_room[parity] = room;
+    return true;
+}
+
+void record_mark(struct sched *sched, uint32_t slot)
+{
+    struct record *record = record_at(sched, slot);
+    enum flag flag = sched->parity ? FLAG_DIRTY_1 : FLAG_DIRTY_0;
+    queue_of(sched, record)->is_dirty = true;
+    if (record->flags & flag)
+        return;
+    assert(sched->dirty_count[sched->parity] < sched->dirty_room[sched->parity]);
+    sched->dirty[sched->parity][sched->dirty_count[sched->parity]++] = slot;
+    record_set_flag(record, flag);
+}
+
+void record_mark_cold(struct sched *sched, uint32_t slot)
+{
+    record_mark(sched, slot);
+    record_set_flag(record_at(sched, slot), FLAG_COLD);
+}
+
+/* --- bodies ----------------------------------------------------------------------------------- */
+
+void record_set_body(struct sched *sched, uint32_t slot, uint8_t *body)
+{
+    struct record *record = record_at(sched, slot);
+    struct queue *queue = queue_of(sched, record);
+    uint64_t before = record->body ? body_bytes(record->body) : 0;
+    uint64_t after = body_bytes(body);
+    sched->body_bytes += after - before;
+    queue->body_bytes += after - before;
+    free(record->body);
+    record->body = body;
+}
+
+enum status record_repack(struct sched *sched, uint32_t slot, const struct fields *fields)
+{
+    struct record *record = record_at(sched, slot);
+    uint8_t *body = body_new(fields);
+    if (!body)
+        return STATUS_NO_MEMORY;
+    uint32_t count = body_bytes(body);
+    if (count == body_bytes(record->body) && memcmp(body, record->body, count) == 0) {
+        free(body);
+        return STATUS_OK;
+    }
+    record_set_body(sched, slot, body);
+    record_mark_cold(sched, slot);
+    return STATUS_OK;
+}
+
+/* --- made ------------------------------------------------------------------------------------- */
+
+enum status record_new(struct sched *sched, struct queue *queue, const struct fields *fields,
+                       uint32_t *made)
+{
+    if (sched->records.count >= sched->settings.limits.records_max)
+        return STATUS_TOO_MANY;
+    if (sched->body_bytes >= sched->settings.limits.bytes_max)
+        return STATUS_NO_SPACE;
+    if (!table_reserve(&sched->keys) || !heap_reserve(&sched->waiting, sched->records.count + 1) ||
+        !record_reserve(sched, 1))
+        return STATUS_NO_MEMORY;
+    uint8_t *body = body_new(fields);
+    uint32_t slot = body ? slab_take(&sched->records) : SLAB_NONE;
+    if (slot == SLAB_NONE) {
+        free(body);
+        return STATUS_NO_MEMORY;
+    }
+    struct record *record = record_at(sched, slot);
+    record->queue = queue->id & MASK_BITS(10);
+    record_set_body(sched, slot, body);
+    table_put(&sched->keys, slot, key_hash(fields->key, queue->id));
+    queue->counts[PLACE_NOWHERE]++;
+    *made = slot;
+    return STATUS_OK;
+}
+
+void record_begin(struct sched *sched, uint32_t slot, uint64_t state)
+{
+    struct record *record = record_at(sched, slot);
+    assert(record->number == 0);
+    record->number = sched->next_record++ & MASK_BITS(40);
+    sched->is_meta_dirty = true;
+    record_set_state(record, state);
+    record_move_to(sched, slot, PLACE_NOWHERE);
+    record_mark_cold(sched, slot);
+    queue_of(sched, record)->totals.created++;
+}
+
+/* --- places ----------------------------------------------------------------------------------- */
+
+void record_move_to(struct sched *sched, uint32_t slot, enum place where)
+{
+    struct record *record = record_at(sched, slot);
+    struct queue *queue = queue_of(sched, record);
+    queue->counts[record->where]--;
+    queue->counts[where]++;
+    record->where = where & MASK_BITS(3);
+}
+
+void record_displace(struct sched *sched, uint32_t slot)
+{
+    struct record *record = record_at(sched, slot);
+    struct queue *queue = queue_of(sched, record);
+    if (record->where == PLACE_WAITING)
+        heap_remove(&sched->waiting, slot);
+    else if (record->where == PLACE_PARKED)
+        heap_remove(&queue->parked, slot);
+    else if (record->where == PLACE_READY && !(record->flags & FLAG_AWAIT))
+        heap_remove(&queue->ready, slot);
+    assert(record->where != PLACE_LEASED);
+    record_clear_flag(record, FLAG_AWAIT);
+    record_move_to(sched, slot, PLACE_NOWHERE);
+}
+
+/* Without memory for the ready heap it waits in the other, and is tried again in the next turn. */
+static void wait_instead(struct sched *sched, uint32_t slot)
+{
+    record_move_to(sched, slot, PLACE_WAITING);
+    heap_push(&sched->waiting, slot, (int64_t)record_at(sched, slot)->due_us);
+}
+
+void record_make_ready(struct sched *sched, uint32_t slot)
+{
+    struct record *record = record_at(sched, slot);
+    struct queue *queue = queue_of(sched, record);
+    assert(record->where == PLACE_NOWHERE);
+    if (record->flags & FLAG_DIRTY) {
+        record_set_flag(record, FLAG_AWAIT);
+        record_move_to(sched, slot, PLACE_READY);
+        return;
+    }
+    int64_t rank = body_rank(record->body);
+    if (!heap_reserve(&queue->ready, queue->ready.count + 1) ||
+        (rank && !heap_use_ranks(&queue->ready))) {
+        wait_instead(sched, slot);
+        return;
+    }
+    record_move_to(sched, slot, PLACE_READY);
+    heap_push_ranked(&queue->ready, slot, rank, (int64_t)record->due_us);
+}
+
+void record_schedule(struct sched *sched, uint32_t slot, int64_t due_us, struct moment now)
+{
+    struct record *record = record_at(sched, slot);
+    record_set_due(record, due_us);
+    record_clear_flag(record, FLAG_OVERDUE);
+    if (due_us <= now.wall_us) {
+        record_set_flag(record, FLAG_OVERDUE);
+        record_make_ready(sched, slot);
+        return;
+    }
+    record_move_to(sched, slot, PLACE_WAITING);
+    heap_push(&sched->waiting, slot, due_us);
+}
+
+void record_park(struct sched *sched, uint32_t slot, struct moment now)
+{
+    struct queue *queue = queue_of(sched, record_at(sched, slot));
+    int64_t since_us = now.wall_us < 0 ? 0 : now.wall_us;
+    assert(queue->parked.segment_count); /* reserved by whoever decided to park */
+    record_move_to(sched, slot, PLACE_PARKED);
+    heap_push(&queue->parked, slot, since_us < TIME_US_END ? since_us : TIME_US_END - 1);
+}
+
+/* --- gone ------------------------------------------------------------------------------------- */
+
+void record_remove(struct sched *sched, uint32_t slot)
+{
+    struct record *record = record_at(sched, slot);
+    struct queue *queue = queue_of(sched, record);
+    if (record->flags & FLAG_ENDED)
+        lease_forget_ended(sched, slot);
+    if (record->flags & FLAG_PENDING)
+        pending_drop(sched, slot);
+    if (record->where != PLACE_NOWHERE)
+        record_displace(sched, slot);
+    table_remove(&sched->keys, slot, record_hash(record, record->queue));
+    uint64_t bytes = body_bytes(record->body);
+    sched->body_bytes -= bytes;
+    queue->body_bytes -= bytes;
+    free(record->body);
+    record->body = NULL;
+    record_mark(sched, slot);
+    record_clear_flag(record, FLAG_COLD);
+    record_move_to(sched, slot, PLACE_REMOVED);
+    queue->totals.removed++;
+}
+
+void record_free(struct sched *sched, uint32_t slot)
+{
+    struct record *record = record_at(sched, slot);
+    assert(!record->body);
+    queue_of(sched, record)->counts[record->where]--;
+    record->where = PLACE_NOWHERE;
+    slab_give(&sched->records, slot);
+}
+
+void record_drop(struct sched *sched, uint32_t slot)
+{
+    struct record *record = record_at(sched, slot);
+    struct queue *queue = queue_of(sched, record);
+    assert(record->where == PLACE_STAGED || record->where == PLACE_NOWHERE);
+    assert(!(record->flags & FLAG_DIRTY));
+    table_remove(&sched->keys, slot, record_hash(record, record->queue));
+    uint64_t bytes = body_bytes(record->body);
+    sched->body_bytes -= bytes;
+    queue->body_bytes -= bytes;
+    free(record->body);
+    record->body = NULL;
+    queue->counts[record->where]--;
+    record->where = PLACE_NOWHERE;
+    slab_give(&sched->records, slot);
+}

@@ -1,0 +1,314 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "sched_internal.h"
+
+/* What a report is about, once it has been found. */
+struct target {
+    struct queue *queue;
+    uint32_t slot;  /* of the record */
+    uint32_t lease; /* SLAB_NONE: ended, or of an earlier run */
+};
+
+/* --- accepted or not -------------------------------------------------------------------------- */
+
+/* The numbers rule for a lease that is not live: accepted if it is the last that was delivered for
+ * this record in this run, or if there was none. */
+static enum status judge_late(const struct sched *sched, const struct report *report, uint32_t slot)
+{
+    const struct record *record = record_at(sched, slot);
+    if (record->state != report->state)
+        return STATUS_STALE;
+    if (record->where == PLACE_LEASED)
+        return STATUS_STALE;
+    uint32_t ended = lease_find_ended(sched, slot);
+    if (ended != SLAB_NONE)
+        return lease_at(sched, ended)->number == report->name.lease ? STATUS_OK : STATUS_STALE;
+    if (report->name.lease <= record->state || report->name.lease >= sched->next_number)
+        return STATUS_STALE; /* never drawn for this state */
+    return STATUS_OK;
+}
+
+/* STATUS_OK: to be applied. STATUS_UNCHANGED: accepted before. */
+static enum status judge(struct sched *sched, const struct event *event, struct target *target)
+{
+    const struct report *report = event->report;
+    uint32_t session = session_find(sched, event->session);
+    if (session == SLAB_NONE)
+        return STATUS_NO_SESSION;
+    const struct session *owner = session_at(sched, session);
+    if (report->name.queue >= owner->queue_count)
+        return STATUS_BAD_FIELD;
+    target->queue = sched->queues[owner->queues[report->name.queue]];
+    target->lease = lease_find(sched, report->name.lease);
+    if (target->lease != SLAB_NONE) {
+        target->slot = lease_at(sched, target->lease)->record;
+        if (target->slot == SLAB_NONE)
+            return STATUS_GONE;
+        const struct record *record = record_at(sched, target->slot);
+        bool is_its = record->queue == target->queue->id &&
+                      bytes_equal(body_key(record->body), report->name.key);
+        return is_its && record->state == report->state ? STATUS_OK : STATUS_STALE;
+    }
+    target->slot = record_find(sched, target->queue, report->name.key);
+    if (target->slot == SLAB_NONE || !record_is_visible(record_at(sched, target->slot)))
+        return STATUS_GONE;
+    if (record_at(sched, target->slot)->state == report->name.lease)
+        return STATUS_UNCHANGED;
+    return judge_late(sched, report, target->slot);
+}
+
+/* --- what it does ----------------------------------------------------------------------------- */
+
+/* The smallest due + k x every that lies in the future: the phase is kept, missed runs are skipped. */
+static int64_t next_by_every(int64_t due_us, int64_t every_us, int64_t wall_us)
+{
+    if (due_us > wall_us)
+        return due_us + every_us;
+    int64_t missed = (wall_us - due_us) / every_us;
+    return due_us + (missed + 1) * every_us;
+}
+
+/* The next due time that the report names, or that follows from it; TIME_US_NEVER: none. */
+static int64_t named_due(const struct report *report, struct moment now)
+{
+    if (report->due_us != TIME_US_NEVER)
+        return report->due_us;
+    return report->in_us == TIME_US_NEVER ? TIME_US_NEVER : now.wall_us + report->in_us;
+}
+
+static bool is_time(int64_t us)
+{
+    return us == TIME_US_NEVER || (us >= 0 && us < TIME_US_END);
+}
+
+static enum status check_fields(const struct sched *sched, const struct report *report,
+                                struct moment now)
+{
+    uint32_t most = sched->settings.limits.payload_bytes_max;
+    if (report->payload.count > most || report->memo.count > most)
+        return STATUS_TOO_LARGE;
+    if (!is_time(report->due_us) || !is_time(report->in_us))
+        return STATUS_BAD_TIME;
+    int64_t due_us = named_due(report, now);
+    return due_us == TIME_US_NEVER || due_us < TIME_US_END ? STATUS_OK : STATUS_BAD_TIME;
+}
+
+/* The record's fields as the report leaves them. */
+static void overlay(const struct report *report, struct fields *fields)
+{
+    if (report->memo.data)
+        fields->memo = report->memo;
+    if (report->payload.data)
+        fields->payload = report->payload;
+    if (report->has_rank)
+        fields->rank = report->rank;
+    if (report->note.data)
+        fields->note = bytes_cut_utf8(report->note, NOTE_BYTES_MAX);
+    if (report->outcome == OUTCOME_OK)
+        fields->error = (struct bytes){NULL, 0};
+    else if (report->error.data)
+        fields->error = bytes_cut_utf8(report->error, NOTE_BYTES_MAX);
+    fields->park_reason = fields->last_worker = (struct bytes){NULL, 0};
+    fields->parked_us = 0;
+}
+
+/* Whether the body changes at all: as a rule it does not, and nothing is packed. */
+static bool changes_body(const struct report *report, const struct fields *fields,
+                         const struct pending *pending)
+{
+    return pending || report->memo.data || report->payload.data || report->has_rank ||
+           report->note.data || report->error.data || report->outcome == OUTCOME_PARK ||
+           fields->error.count || fields->parked_us || fields->park_reason.count;
+}
+
+/* What becomes of the record: decided before anything is changed. */
+struct verdict {
+    bool removes;
+    bool parks;
+    int64_t due_us;
+};
+
+static enum status decide(const struct sched *sched, const struct event *event,
+                          const struct record *record, const struct fields *fields,
+                          const struct pending *pending, struct verdict *verdict)
+{
+    const struct report *report = event->report;
+    bool has_put = pending && pending->has_put;
+    bool ends = report->outcome == OUTCOME_REMOVE || (report->outcome == OUTCOME_OK && fields->once);
+    int64_t due_us = named_due(report, event->now);
+    int64_t every_us = fields->every_us;
+    struct put put;
+    bool is_put = pending && pending_put(pending, &put);
+    if (is_put && put.every_us != TIME_US_NEVER)
+        every_us = put.every_us;
+    *verdict = (struct verdict){.removes = ends && !has_put, .parks = report->outcome == OUTCOME_PARK};
+    if (ends)
+        due_us = event->now.wall_us; /* with a put that was pending it stays, due as that says */
+    else if (report->outcome == OUTCOME_PARK)
+        due_us = (int64_t)record->due_us;
+    else if (due_us == TIME_US_NEVER && report->outcome == OUTCOME_RETRY)
+        due_us = event->now.wall_us + backoff_us(sched, record, record->failures + 1u);
+    else if (due_us == TIME_US_NEVER && every_us)
+        due_us = next_by_every((int64_t)record->due_us, every_us, event->now.wall_us);
+    if (is_put && put.due_us != TIME_US_NEVER)
+        due_us = put.due_us;
+    else if (pending && pending->run_now && !verdict->parks)
+        due_us = event->now.wall_us;
+    if (due_us == TIME_US_NEVER)
+        return STATUS_NO_NEXT;
+    verdict->due_us = due_us < TIME_US_END ? due_us : TIME_US_END - 1;
+    return STATUS_OK;
+}
+
+static void count(struct sched *sched, const struct event *event, const struct target *target)
+{
+    const struct report *report = event->report;
+    struct sched_totals *totals = &target->queue->totals;
+    struct session *session = session_at(sched, session_find(sched, event->session));
+    switch (report->outcome) {
+    case OUTCOME_OK:
+        totals->reports_ok++;
+        session->reports_ok++;
+        break;
+    case OUTCOME_RETRY:
+        totals->reports_failed++;
+        session->reports_failed++;
+        totals->failed_timed_out += report->cause == CAUSE_TIMED_OUT;
+        totals->failed_killed += report->cause == CAUSE_KILLED;
+        break;
+    case OUTCOME_PARK:
+        totals->reports_park++;
+        break;
+    case OUTCOME_REMOVE:
+        totals->reports_remove++;
+        break;
+    }
+    if (target->lease == SLAB_NONE) {
+        totals->late_accepted++;
+        return;
+    }
+    const struct lease *lease = lease_at(sched, target->lease);
+    if (lease->counts_lateness)
+        stats_add(&target->queue->start_lateness, event->now.mono_us,
+                  lease->lateness_us + report->waited_us);
+}
+
+/* The lease, live or ended, is over; the record is in PLACE_NOWHERE. */
+static void leave(struct sched *sched, const struct target *target)
+{
+    if (target->lease != SLAB_NONE) {
+        lease_end(sched, target->lease);
+        return;
+    }
+    lease_forget_ended(sched, target->slot);
+    record_displace(sched, target->slot);
+}
+
+static void set_counts(struct record *record, enum outcome outcome)
+{
+    if (outcome == OUTCOME_RETRY) {
+        record_set_failures(record, record->failures + 1u);
+        return;
+    }
+    if (outcome == OUTCOME_PARK)
+        return;
+    record_set_failures(record, 0);
+    record_set_crashes(record, 0);
+}
+
+static void place_failed(struct sched *sched, const struct event *event, uint32_t slot,
+                         const struct verdict *verdict)
+{
+    struct record *record = record_at(sched, slot);
+    const struct sched_policy *policy = queue_policy(sched, queue_of(sched, record));
+    int64_t due_us = verdict->due_us;
+    if (record->failures >= policy->failures_max) {
+        uint32_t session = session_find(sched, event->session);
+        if (park_by_count(sched, slot, bytes_of("its runs failed too often"),
+                          session_name(sched, session), event->now))
+            return;
+        due_us = event->now.wall_us + backoff_us(sched, record, UINT32_MAX);
+    }
+    record_schedule(sched, slot, due_us, event->now);
+}
+
+static void place(struct sched *sched, const struct event *event, uint32_t slot,
+                  const struct verdict *verdict)
+{
+    if (verdict->removes)
+        record_remove(sched, slot);
+    else if (verdict->parks)
+        record_park(sched, slot, event->now);
+    else if (event->report->outcome == OUTCOME_RETRY)
+        place_failed(sched, event, slot, verdict);
+    else
+        record_schedule(sched, slot, verdict->due_us, event->now);
+}
+
+/* The last step that can fail. */
+static enum status change_body(struct sched *sched, const struct event *event,
+                               const struct target *target, struct fields *fields,
+                               const struct pending *pending)
+{
+    struct put put;
+    overlay(event->report, fields);
+    if (pending && pending_put(pending, &put))
+        put_overlay(&put, pending->is_full, fields);
+    if (event->report->outcome == OUTCOME_PARK) {
+        uint32_t session = session_find(sched, event->session);
+        fields->park_reason =
+            event->report->error.count ? fields->error : bytes_of("by its handler");
+        fields->last_worker = session_name(sched, session);
+        fields->parked_us = event->now.wall_us;
+        if (!heap_reserve(&target->queue->parked, target->queue->parked.count + 1))
+            return STATUS_NO_MEMORY;
+    }
+    return record_repack(sched, target->slot, fields);
+}
+
+static enum status apply(struct sched *sched, const struct event *event,
+                         const struct target *target)
+{
+    const struct report *report = event->report;
+    struct record *record = record_at(sched, target->slot);
+    struct pending *pending = pending_find(sched, target->slot);
+    struct fields fields;
+    struct verdict verdict;
+    body_view(record->body, &fields);
+    enum status status = decide(sched, event, record, &fields, pending, &verdict);
+    if (!status && !record_reserve(sched, 1))
+        status = STATUS_NO_MEMORY;
+    if (!status && (verdict.removes || report->payload.data || report->has_rank))
+        status = sync_note_touched(sched, target->queue, fields.key);
+    if (!status && !verdict.removes && changes_body(report, &fields, pending))
+        status = change_body(sched, event, target, &fields, pending);
+    if (status)
+        return status;
+    count(sched, event, target);
+    leave(sched, target);
+    if (record->flags & FLAG_PENDING)
+        pending_drop(sched, target->slot);
+    record_set_state(record, report->name.lease);
+    set_counts(record, report->outcome);
+    record_mark(sched, target->slot);
+    place(sched, event, target->slot, &verdict);
+    return STATUS_OK;
+}
+
+enum status report_step(struct sched *sched, const struct event *event)
+{
+    struct target target = {.slot = SLAB_NONE, .lease = SLAB_NONE};
+    enum status status = judge(sched, event, &target);
+    if (status == STATUS_OK)
+        status = check_fields(sched, event->report, event->now);
+    if (status == STATUS_OK)
+        return apply(sched, event, &target);
+    if (status == STATUS_UNCHANGED)
+        return STATUS_OK;
+    if (status == STATUS_GONE && target.lease != SLAB_NONE)
+        lease_end(sched, target.lease);
+    if (status == STATUS_STALE && target.queue)
+        target.queue->totals.stale++;
+    return status;
+}

@@ -1,0 +1,332 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "sched_internal.h"
+
+/* --- found ------------------------------------------------------------------------------------ */
+
+uint32_t session_find(const struct sched *sched, uint32_t number)
+{
+    return number < sched->session_slot_room ? sched->session_slots[number] : SLAB_NONE;
+}
+
+struct bytes session_name(const struct sched *sched, uint32_t slot)
+{
+    if (slot == SLAB_NONE)
+        return (struct bytes){NULL, 0};
+    const struct session *session = session_at(sched, slot);
+    return (struct bytes){(const uint8_t *)session->name, session->name_bytes};
+}
+
+/* Sessions are few and hello is rare: a walk. */
+static uint32_t find_uid(const struct sched *sched, const uint8_t *uid)
+{
+    for (uint32_t i = 0; i < sched->session_slot_room; i++) {
+        uint32_t slot = sched->session_slots[i];
+        if (slot != SLAB_NONE && memcmp(session_at(sched, slot)->uid, uid, SESSION_UID_BYTES) == 0)
+            return slot;
+    }
+    return SLAB_NONE;
+}
+
+static bool require_number(struct sched *sched, uint32_t number)
+{
+    if (number < sched->session_slot_room)
+        return true;
+    uint32_t room = sched->session_slot_room ? sched->session_slot_room : 64;
+    while (room <= number)
+        room *= 2;
+    uint32_t *slots = realloc(sched->session_slots, room * sizeof(*slots));
+    if (!slots)
+        return false;
+    for (uint32_t i = sched->session_slot_room; i < room; i++)
+        slots[i] = SLAB_NONE;
+    sched->session_slots = slots;
+    sched->session_slot_room = room;
+    return true;
+}
+
+/* --- subscriptions ---------------------------------------------------------------------------- */
+
+static bool subscribe(struct queue *queue, uint32_t slot)
+{
+    if (queue->subscriber_count == queue->subscriber_room) {
+        uint16_t room = queue->subscriber_room ? (uint16_t)(queue->subscriber_room * 2) : 8;
+        uint32_t *subscribers = realloc(queue->subscribers, room * sizeof(*subscribers));
+        if (!subscribers)
+            return false;
+        queue->subscribers = subscribers;
+        queue->subscriber_room = room;
+    }
+    queue->subscribers[queue->subscriber_count++] = slot;
+    return true;
+}
+
+static void unsubscribe(struct queue *queue, uint32_t slot)
+{
+    for (uint16_t i = 0; i < queue->subscriber_count; i++)
+        if (queue->subscribers[i] == slot) {
+            queue->subscriber_count--;
+            memmove(&queue->subscribers[i], &queue->subscribers[i + 1],
+                    (queue->subscriber_count - (size_t)i) * sizeof(uint32_t));
+            return;
+        }
+}
+
+/* Makes the queues that a hello names. A queue named twice counts once. */
+static enum status read_queues(struct sched *sched, const struct hello *hello,
+                               struct session *session)
+{
+    for (uint32_t i = 0; i < hello->queue_count; i++) {
+        struct queue *queue;
+        enum status status = queue_require(sched, hello->queues[i], &queue);
+        if (status)
+            return status;
+        session->queues[i] = queue->id;
+    }
+    session->queue_count = (uint16_t)hello->queue_count;
+    return STATUS_OK;
+}
+
+static bool is_first_mention(const struct session *session, uint32_t place)
+{
+    for (uint32_t i = 0; i < place; i++)
+        if (session->queues[i] == session->queues[place])
+            return false;
+    return true;
+}
+
+/* --- the end ---------------------------------------------------------------------------------- */
+
+static void lose_leases(struct sched *sched, struct session *session, bool unconfirmed_only,
+                        struct moment now)
+{
+    uint32_t id = session->first_lease;
+    while (id != SLAB_NONE) { /* ends with the list */
+        uint32_t after = lease_at(sched, id)->after;
+        bool unconfirmed = lease_at(sched, id)->unconfirmed;
+        if ((unconfirmed || !unconfirmed_only) && record_reserve(sched, 1))
+            lease_lose(sched, id, !unconfirmed, now);
+        id = after;
+    }
+}
+
+static void end_session(struct sched *sched, uint32_t slot, struct moment now)
+{
+    struct session *session = session_at(sched, slot);
+    lose_leases(sched, session, false, now);
+    take_drop_session(sched, slot);
+    sync_drop_session(sched, session->number);
+    for (uint32_t i = 0; i < session->queue_count; i++)
+        unsubscribe(sched->queues[session->queues[i]], slot);
+    if (session->is_stored) {
+        uint64_t uid[2];
+        memcpy(uid, session->uid, sizeof(uid));
+        sched_remove_row(sched, STORE_SESSIONS, uid[0], uid[1]);
+    }
+    heap_remove(&sched->session_ends, slot);
+    sched->session_slots[session->number] = SLAB_NONE;
+    slab_give(&sched->sessions, slot);
+}
+
+/* --- hello ------------------------------------------------------------------------------------ */
+
+static int64_t in_range(uint32_t value_ms, int64_t otherwise_us, int64_t least_ms, int64_t most_ms)
+{
+    if (value_ms == 0)
+        return otherwise_us;
+    int64_t ms = value_ms < least_ms ? least_ms : value_ms;
+    return (ms > most_ms ? most_ms : ms) * US_PER_MS;
+}
+
+static void read_hello(const struct sched *sched, const struct event *event,
+                       struct session *session)
+{
+    const struct hello *hello = event->hello;
+    const struct sched_settings *settings = &sched->settings;
+    struct bytes name = bytes_cut_utf8(hello->name, SESSION_NAME_BYTES_MAX);
+    session->number = event->session;
+    memcpy(session->uid, hello->uid, SESSION_UID_BYTES);
+    session->name_bytes = (uint8_t)name.count;
+    if (name.count)
+        memcpy(session->name, name.data, name.count);
+    session->credit =
+        hello->credit < settings->limits.credit_max ? hello->credit : settings->limits.credit_max;
+    session->lease_us =
+        in_range(hello->lease_ms, settings->lease_us, LEASE_MS_MIN, LEASE_MS_MAX);
+    session->heartbeat_us = in_range(hello->heartbeat_ms, settings->heartbeat_us, HEARTBEAT_MS_MIN,
+                                     HEARTBEAT_MS_MAX);
+    session->first_lease = SLAB_NONE;
+    session->resume_left = hello->resume_count;
+    session->seen_mono_us = session->began_mono_us = event->now.mono_us;
+    session->lost_mono_us = TIME_US_NEVER;
+}
+
+/* The same process on a new connection: what it held goes with it, until it has announced what it
+ * knows of. */
+static void take_over(struct sched *sched, uint32_t old, uint32_t slot)
+{
+    while (session_at(sched, old)->first_lease != SLAB_NONE) { /* ends with the list */
+        uint32_t id = session_at(sched, old)->first_lease;
+        lease_move(sched, id, slot);
+        lease_at(sched, id)->unconfirmed = true;
+    }
+}
+
+static enum status make_session(struct sched *sched, const struct event *event, uint32_t *made)
+{
+    if (sched->sessions.count >= sched->settings.limits.sessions_max)
+        return STATUS_TOO_MANY;
+    if (event->hello->queue_count > SESSION_QUEUES_MAX)
+        return STATUS_BAD_FIELD;
+    if (!require_number(sched, event->session) ||
+        !heap_reserve(&sched->session_ends, sched->session_ends.count + 1))
+        return STATUS_NO_MEMORY;
+    uint32_t slot = slab_take(&sched->sessions);
+    if (slot == SLAB_NONE)
+        return STATUS_NO_MEMORY;
+    struct session *session = session_at(sched, slot);
+    read_hello(sched, event, session);
+    enum status status = read_queues(sched, event->hello, session);
+    uint32_t done = 0;
+    for (; !status && done < session->queue_count; done++)
+        if (is_first_mention(session, done) &&
+            !subscribe(sched->queues[session->queues[done]], slot))
+            status = STATUS_NO_MEMORY;
+    if (status) {
+        for (uint32_t i = 0; i < done; i++)
+            unsubscribe(sched->queues[session->queues[i]], slot);
+        slab_give(&sched->sessions, slot);
+        return status;
+    }
+    heap_push(&sched->session_ends, slot, event->now.mono_us + session->heartbeat_us);
+    *made = slot;
+    return STATUS_OK;
+}
+
+enum status session_hello(struct sched *sched, const struct event *event, struct effects *effects)
+{
+    uint32_t old = find_uid(sched, event->hello->uid);
+    uint32_t same = session_find(sched, event->session);
+    uint32_t slot;
+    if (!effects_reserve(effects, 1))
+        return STATUS_NO_MEMORY;
+    enum status status = make_session(sched, event, &slot);
+    if (status)
+        return status;
+    struct session *session = session_at(sched, slot);
+    session->known = old != SLAB_NONE || load_uid_is_known(sched, session->uid);
+    if (old != SLAB_NONE) {
+        take_over(sched, old, slot);
+        uint32_t number = session_at(sched, old)->number;
+        session_at(sched, old)->is_stored = false; /* the row is the new one's */
+        end_session(sched, old, event->now);
+        if (number != event->session)
+            effects_add(effects, &(struct effect){.kind = EFFECT_LOST, .session = number});
+    }
+    if (same != SLAB_NONE && same != old) /* another uid on the same connection */
+        end_session(sched, same, event->now);
+    sched->session_slots[event->session] = slot;
+    if (session->queue_count) {
+        uint64_t uid[2];
+        memcpy(uid, session->uid, sizeof(uid));
+        session->is_stored = !sched_write_row(sched, STORE_SESSIONS, uid[0], uid[1], session->name,
+                                              session->name_bytes);
+    }
+    if (session->resume_left == 0) {
+        session->resume_left = 1;
+        session_announced(sched, slot, event->now);
+    }
+    return STATUS_OK;
+}
+
+void session_announced(struct sched *sched, uint32_t slot, struct moment now)
+{
+    struct session *session = session_at(sched, slot);
+    if (session->resume_left == 0 || --session->resume_left)
+        return;
+    lose_leases(sched, session, true, now);
+    load_session_is_back(sched, session->uid);
+}
+
+/* --- in between ------------------------------------------------------------------------------- */
+
+enum status session_credit(struct sched *sched, const struct event *event)
+{
+    uint32_t slot = session_find(sched, event->session);
+    if (slot == SLAB_NONE)
+        return STATUS_NO_SESSION;
+    uint32_t most = sched->settings.limits.credit_max;
+    session_at(sched, slot)->credit = event->credit < most ? event->credit : most;
+    return STATUS_OK;
+}
+
+enum status session_goodbye(struct sched *sched, const struct event *event)
+{
+    uint32_t slot = session_find(sched, event->session);
+    if (slot == SLAB_NONE)
+        return STATUS_NO_SESSION;
+    end_session(sched, slot, event->now);
+    return STATUS_OK;
+}
+
+enum status session_disconnect(struct sched *sched, const struct event *event)
+{
+    uint32_t slot = session_find(sched, event->session);
+    if (slot == SLAB_NONE)
+        return STATUS_NO_SESSION;
+    struct session *session = session_at(sched, slot);
+    if (event->wait_us <= 0) {
+        end_session(sched, slot, event->now);
+        return STATUS_OK;
+    }
+    session->lost_mono_us = event->now.mono_us + event->wait_us;
+    heap_move(&sched->session_ends, slot, session->lost_mono_us);
+    return STATUS_OK;
+}
+
+void session_seen(struct sched *sched, const struct event *event)
+{
+    if (event->kind <= EVENT_RESERVED || event->kind == EVENT_DISCONNECT ||
+        event->kind == EVENT_UNDELIVERED)
+        return;
+    uint32_t slot = session_find(sched, event->session);
+    if (slot != SLAB_NONE)
+        session_at(sched, slot)->seen_mono_us = event->now.mono_us;
+}
+
+/* A session's time has come: it was silent for a heartbeat (ping), for three (lost), or neither (look
+ * again later: messages only note the time, so that they cost nothing). Returns false when effects
+ * have no room. */
+static bool check_session(struct sched *sched, uint32_t slot, struct moment now,
+                          struct effects *effects)
+{
+    struct session *session = session_at(sched, slot);
+    if (!effects_reserve(effects, 1))
+        return false;
+    int64_t silent_us = now.mono_us - session->seen_mono_us;
+    bool is_lost = now.mono_us >= session->lost_mono_us ||
+                   silent_us >= session->heartbeat_us * HEARTBEATS_LOST;
+    if (is_lost) {
+        effects_add(effects, &(struct effect){.kind = EFFECT_LOST, .session = session->number});
+        end_session(sched, slot, now);
+        return true;
+    }
+    int64_t next_us = session->seen_mono_us + session->heartbeat_us;
+    if (silent_us >= session->heartbeat_us) {
+        effects_add(effects, &(struct effect){.kind = EFFECT_PING, .session = session->number});
+        next_us = now.mono_us + session->heartbeat_us;
+        int64_t end_us = session->seen_mono_us + session->heartbeat_us * HEARTBEATS_LOST;
+        next_us = next_us < end_us ? next_us : end_us;
+    }
+    heap_move(&sched->session_ends, slot,
+              next_us < session->lost_mono_us ? next_us : session->lost_mono_us);
+    return true;
+}
+
+void session_pass_time(struct sched *sched, struct moment now, struct effects *effects)
+{
+    for (int i = 0; i < ENDINGS_MAX && heap_first_time(&sched->session_ends) <= now.mono_us; i++)
+        if (!check_session(sched, heap_first(&sched->session_ends), now, effects))
+            return;
+}

@@ -1,0 +1,388 @@
+#include "sched_sync.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* --- sets ------------------------------------------------------------------------------------- */
+
+static uint64_t hash_touched(const void *owner, uint32_t id)
+{
+    const struct sync *sync = owner;
+    const struct touched *touched = slab_at(&sync->touches, id);
+    return key_hash((struct bytes){touched->key, touched->key_bytes}, 0);
+}
+
+struct sync *sync_new(uint64_t generation)
+{
+    struct sync *sync = calloc(1, sizeof(*sync));
+    if (!sync)
+        return NULL;
+    sync->generation = generation;
+    slab_init(&sync->touches, sizeof(struct touched));
+    table_init(&sync->touched, &sync->touches, offsetof(struct touched, next), hash_touched, sync);
+    wire_buffer_init(&sync->changed);
+    wire_buffer_init(&sync->part);
+    return sync;
+}
+
+void sync_destroy(struct sched *sched, struct queue *queue)
+{
+    struct sync *sync = queue->sync;
+    (void)sched;
+    if (!sync)
+        return;
+    for (uint32_t id = 0; id < sync->touches.used_end; id++)
+        free(((struct touched *)slab_at(&sync->touches, id))->key);
+    table_release(&sync->touched);
+    slab_release(&sync->touches);
+    wire_buffer_release(&sync->changed);
+    wire_buffer_release(&sync->part);
+    free(sync->matched);
+    free(sync->staged);
+    free(sync->prunes_list);
+    free(sync);
+    queue->sync = NULL;
+}
+
+bool sync_has_touched(const struct sync *sync, struct bytes key)
+{
+    uint32_t id = table_first(&sync->touched, key_hash(key, 0));
+    for (; id != SLAB_NONE; id = table_next(&sync->touched, id)) {
+        const struct touched *touched = slab_at(&sync->touches, id);
+        if (bytes_equal((struct bytes){touched->key, touched->key_bytes}, key))
+            return true;
+    }
+    return false;
+}
+
+enum status sync_add_touched(struct sched *sched, struct sync *sync, struct bytes key)
+{
+    if (sync_has_touched(sync, key))
+        return STATUS_OK;
+    uint8_t *copy = malloc(key.count);
+    uint32_t id = copy && table_reserve(&sync->touched) ? slab_take(&sync->touches) : SLAB_NONE;
+    if (id == SLAB_NONE) {
+        free(copy);
+        return STATUS_NO_MEMORY;
+    }
+    memcpy(copy, key.data, key.count);
+    struct touched *touched = slab_at(&sync->touches, id);
+    touched->key = copy;
+    touched->key_bytes = key.count;
+    table_put(&sync->touched, id, key_hash(key, 0));
+    if (sched->is_loading)
+        return STATUS_OK;
+    return sched_write_row(sched, STORE_SYNCS, sync->generation,
+                           SYNC_TOUCHED + sync->parts[3]++, key.data, key.count);
+}
+
+enum status sync_note_touched(struct sched *sched, struct queue *queue, struct bytes key)
+{
+    struct sync *sync = queue->sync;
+    if (!sync || sync->phase == SYNC_DROP || sync->phase == SYNC_CLEAN)
+        return STATUS_OK;
+    return sync_add_touched(sched, sync, key);
+}
+
+bool sync_has_matched(const struct sync *sync, uint32_t slot)
+{
+    return slot < sync->matched_room && sync->matched[slot / 8] >> slot % 8 & 1;
+}
+
+enum status sync_set_matched(struct sync *sync, uint32_t slot)
+{
+    if (slot >= sync->matched_room) {
+        uint32_t room = sync->matched_room ? sync->matched_room : 4096;
+        while (room <= slot)
+            room *= 2;
+        uint8_t *matched = realloc(sync->matched, room / 8);
+        if (!matched)
+            return STATUS_NO_MEMORY;
+        memset(matched + sync->matched_room / 8, 0, (room - sync->matched_room) / 8);
+        sync->matched = matched;
+        sync->matched_room = room;
+    }
+    sync->matched[slot / 8] |= (uint8_t)(1u << slot % 8);
+    return STATUS_OK;
+}
+
+/* --- items ------------------------------------------------------------------------------------ */
+
+enum status sync_flush_part(struct sched *sched, struct sync *sync)
+{
+    if (!sync->part.count)
+        return STATUS_OK;
+    enum status status = sched_write_row(sched, STORE_SYNCS, sync->generation,
+                                         SYNC_ITEMS + sync->parts[1], sync->part.data,
+                                         sync->part.count);
+    if (status)
+        return status;
+    sync->parts[1]++;
+    wire_buffer_clear(&sync->part);
+    return STATUS_OK;
+}
+
+/* An item on its way to the store, with its due made absolute. */
+static enum status spool(struct sched *sched, struct sync *sync, const struct put *put)
+{
+    put_write(&sync->part, put);
+    if (sync->part.failed)
+        return STATUS_NO_MEMORY;
+    return sync->part.count < SYNC_PART_BYTES ? STATUS_OK : sync_flush_part(sched, sync);
+}
+
+/* The first due of a new record: named, else spread by a hash of its key over the window or over its
+ * every, else now. */
+static int64_t first_due(struct sync *sync, const struct put *put, struct moment now)
+{
+    int64_t due_us = put_due(put, now);
+    if (due_us != TIME_US_NEVER)
+        return due_us;
+    bool has_every = put->every_us != TIME_US_NEVER && put->every_us > 0;
+    int64_t window_us = sync->spread_us ? sync->spread_us : has_every ? put->every_us : 0;
+    if (!window_us) {
+        sync->counts.due_now++;
+        return now.wall_us;
+    }
+    uint64_t share = key_hash(put->key, 0) >> 32;
+    return now.wall_us + (int64_t)((unsigned __int128)(uint64_t)window_us * share >> 32);
+}
+
+static enum status stage_new(struct sched *sched, struct queue *queue, const struct put *put,
+                             bool spools, struct moment now)
+{
+    struct sync *sync = queue->sync;
+    if (sync->staged_count == sync->staged_room) {
+        uint32_t room = sync->staged_room ? sync->staged_room * 2 : 1024;
+        uint32_t *staged = realloc(sync->staged, room * sizeof(*staged));
+        if (!staged)
+            return STATUS_NO_MEMORY;
+        sync->staged = staged;
+        sync->staged_room = room;
+    }
+    struct put item = *put;
+    struct fields fields = {.key = put->key};
+    put_overlay(put, true, &fields);
+    fields.memo = put->memo;
+    uint32_t slot;
+    enum status status = record_new(sched, queue, &fields, &slot);
+    if (status)
+        return status;
+    item.due_us = first_due(sync, put, now);
+    item.in_us = TIME_US_NEVER;
+    record_set_due(record_at(sched, slot), item.due_us);
+    record_move_to(sched, slot, PLACE_STAGED);
+    status = sync_set_matched(sync, slot);
+    if (!status && spools)
+        status = spool(sched, sync, &item);
+    if (status) {
+        record_drop(sched, slot);
+        return status;
+    }
+    sync->staged[sync->staged_count++] = slot;
+    sync->counts.created++;
+    return STATUS_CREATED;
+}
+
+/* Whether an item differs from what is stored, with what is pending for it. */
+static bool differs(const struct sched *sched, uint32_t slot, const struct put *put, bool due_take)
+{
+    const struct pending *pending = pending_find(sched, slot);
+    struct fields stored;
+    struct put before;
+    body_view(record_at(sched, slot)->body, &stored);
+    if (pending && pending_put(pending, &before))
+        put_overlay(&before, pending->is_full, &stored);
+    struct fields wanted = stored;
+    put_overlay(put, true, &wanted);
+    if (due_take && put->due_us != TIME_US_NEVER &&
+        put->due_us != (int64_t)record_at(sched, slot)->due_us)
+        return true;
+    return wanted.every_us != stored.every_us || wanted.rank != stored.rank ||
+           wanted.once != stored.once || !bytes_equal(wanted.group, stored.group) ||
+           !bytes_equal(wanted.payload, stored.payload);
+}
+
+static enum status stage_known(struct sched *sched, struct queue *queue, uint32_t slot,
+                               const struct put *put, bool spools, struct moment now)
+{
+    struct sync *sync = queue->sync;
+    if (sync_has_matched(sync, slot))
+        return STATUS_DUPLICATE;
+    enum status status = sync_set_matched(sync, slot);
+    if (status)
+        return status;
+    struct put item = *put;
+    item.due_us = sync->due_take ? put_due(put, now) : TIME_US_NEVER;
+    item.in_us = TIME_US_NEVER;
+    item.memo = (struct bytes){NULL, 0};
+    if (!differs(sched, slot, &item, sync->due_take)) {
+        sync->counts.unchanged++;
+        return STATUS_UNCHANGED;
+    }
+    put_write(&sync->changed, &item);
+    if (sync->changed.failed)
+        return STATUS_NO_MEMORY;
+    if (spools)
+        status = spool(sched, sync, &item);
+    if (status)
+        return status;
+    sync->counts.changed++;
+    return STATUS_CHANGED;
+}
+
+enum status sync_stage(struct sched *sched, struct queue *queue, const struct put *put, bool spools,
+                       struct moment now)
+{
+    struct sync *sync = queue->sync;
+    enum status status = put_check(sched, put);
+    if (status)
+        return status;
+    uint32_t slot = record_find(sched, queue, put->key);
+    if (sync_has_touched(sync, put->key)) {
+        sync->counts.kept++;
+        return slot == SLAB_NONE ? STATUS_UNCHANGED
+               : sync_has_matched(sync, slot) ? STATUS_DUPLICATE
+               : sync_set_matched(sync, slot) ? STATUS_NO_MEMORY
+                                              : STATUS_UNCHANGED;
+    }
+    if (slot == SLAB_NONE)
+        return stage_new(sched, queue, put, spools, now);
+    if (record_at(sched, slot)->where == PLACE_STAGED)
+        return STATUS_DUPLICATE;
+    return stage_known(sched, queue, slot, put, spools, now);
+}
+
+bool sched_sync_exists(const struct sched *sched, uint64_t generation)
+{
+    for (uint32_t i = 0; i < sched->queue_count; i++)
+        if (sched->queues[i]->sync && sched->queues[i]->sync->generation == generation)
+            return true;
+    return false;
+}
+
+/* --- begin, item, commit, abort --------------------------------------------------------------- */
+
+static struct queue *find_generation(const struct sched *sched, uint64_t generation)
+{
+    for (uint32_t i = 0; i < sched->queue_count; i++) {
+        struct queue *queue = sched->queues[i];
+        bool is_it = queue->sync && queue->sync->generation == generation;
+        if (is_it || (generation && queue->synced_generation == generation))
+            return queue;
+    }
+    return NULL;
+}
+
+enum status sync_begin(struct sched *sched, const struct event *event, struct effects *effects)
+{
+    const struct sync_begin *begin = event->sync_begin;
+    struct queue *queue;
+    if (begin->spread_us < 0 || begin->spread_us >= TIME_US_END)
+        return STATUS_BAD_TIME;
+    enum status status = queue_require(sched, begin->queue, &queue);
+    if (status)
+        return status;
+    if (queue->sync)
+        return STATUS_CONFLICT;
+    struct sync *sync = effects_reserve(effects, 1) ? sync_new(sched->next_generation) : NULL;
+    if (!sync)
+        return STATUS_NO_MEMORY;
+    sched->next_generation++;
+    sched->is_meta_dirty = true;
+    sync->session = event->session;
+    sync->spread_us = begin->spread_us;
+    sync->due_take = begin->due_take;
+    queue->sync = sync;
+    effects_add(effects, &(struct effect){
+                             .kind = EFFECT_SYNC_BEGUN,
+                             .session = event->session,
+                             .request = event->request,
+                             .number = sync->generation,
+                         });
+    return STATUS_OK;
+}
+
+enum status sync_item(struct sched *sched, const struct event *event)
+{
+    struct queue *queue = find_generation(sched, event->sync_item.generation);
+    if (!queue || !queue->sync || queue->sync->generation != event->sync_item.generation)
+        return STATUS_NOT_FOUND;
+    struct sync *sync = queue->sync;
+    if (sync->phase != SYNC_OPEN || sync->session != event->session)
+        return STATUS_CONFLICT;
+    enum status status = sync_stage(sched, queue, event->sync_item.put, true, event->now);
+    if (status < 0)
+        sync->counts.rejected++;
+    return status;
+}
+
+static void drop(struct sync *sync, enum status status)
+{
+    sync->phase = SYNC_DROP;
+    sync->status = status;
+}
+
+enum status sync_commit(struct sched *sched, const struct event *event, struct effects *effects)
+{
+    const struct sync_commit *commit = event->sync_commit.commit;
+    struct queue *queue = find_generation(sched, commit->generation);
+    if (!queue)
+        return STATUS_NOT_FOUND;
+    struct sync *sync = queue->sync;
+    if (!effects_reserve(effects, 1))
+        return STATUS_NO_MEMORY;
+    if (!sync || sync->generation != commit->generation) { /* the same answer again */
+        effects_add(effects, &(struct effect){
+                                 .kind = EFFECT_SYNC_DONE,
+                                 .status = queue->synced_status,
+                                 .session = event->session,
+                                 .request = event->request,
+                                 .number = commit->generation,
+                             });
+        return STATUS_OK;
+    }
+    if (sync->phase == SYNC_OPEN && sync->session != event->session)
+        return STATUS_CONFLICT;
+    if (sync->phase == SYNC_DROP && !sync->has_request)
+        return STATUS_NOT_FOUND;
+    sync->session = event->session;
+    sync->request = event->request;
+    sync->has_request = true;
+    if (sync->phase != SYNC_OPEN)
+        return STATUS_OK;
+    if (commit->count != event->sync_commit.count ||
+        commit->checksum != event->sync_commit.checksum) {
+        drop(sync, STATUS_MISMATCH);
+        return STATUS_OK;
+    }
+    sync->prunes = commit->prune && sync->counts.rejected == 0;
+    sync->prune_max_ppm = commit->prune_max_ppm;
+    sync->dry_run = commit->dry_run;
+    sync->records_before = queue_records(queue);
+    sync->phase = SYNC_PLAN;
+    return STATUS_OK;
+}
+
+enum status sync_abort(struct sched *sched, const struct event *event)
+{
+    struct queue *queue = find_generation(sched, event->sync_item.generation);
+    if (!queue || !queue->sync)
+        return STATUS_NOT_FOUND;
+    if (queue->sync->phase != SYNC_OPEN || queue->sync->session != event->session)
+        return STATUS_CONFLICT;
+    drop(queue->sync, STATUS_OK);
+    return STATUS_OK;
+}
+
+void sync_drop_session(struct sched *sched, uint32_t number)
+{
+    for (uint32_t i = 0; i < sched->queue_count; i++) {
+        struct sync *sync = sched->queues[i]->sync;
+        if (!sync || sync->session != number)
+            continue;
+        if (sync->phase == SYNC_OPEN)
+            drop(sync, STATUS_OK);
+        sync->has_request = false;
+    }
+}

@@ -1,0 +1,94 @@
+/* sched_sync.h - a full set under way: what the two halves of it share.
+ *
+ *   OPEN --commit--> PLAN --> APPLY --> CLEAN --> answered
+ *     |               | guard
+ *     +--abort--------+--------> DROP  --> (answered)
+ *
+ * OPEN: items are compared as they come. New keys become records at once, but staged: nobody sees them. Known
+ * keys that differ are kept as encoded items. Both are spooled to the store in parts, so that the
+ * commit itself is one small row. PLAN: a walk over all records finds those that are absent. The marker
+ * row then makes the commit durable; APPLY carries it out in slices and goes on after a crash. Keys that
+ * are put or removed meanwhile are noted and left alone. (sched_sync.c: OPEN and commit;
+ * sched_sync_apply.c: the slices; sched_sync_load.c: after a crash.)
+ */
+#ifndef EVERDUE_SCHED_SYNC_H
+#define EVERDUE_SCHED_SYNC_H
+
+#include "sched_internal.h"
+
+enum sync_phase { SYNC_OPEN, SYNC_PLAN, SYNC_APPLY, SYNC_CLEAN, SYNC_DROP };
+
+/* Rows of STORE_SYNCS: a is the generation, b tells what. */
+#define SYNC_MARKER ((uint64_t)0)
+#define SYNC_ITEMS ((uint64_t)1 << 32)   /* + part: encoded items */
+#define SYNC_PRUNES ((uint64_t)2 << 32)  /* + part: record numbers */
+#define SYNC_TOUCHED ((uint64_t)3 << 32) /* + part: one key */
+
+enum { SYNC_PART_BYTES = 3500 };
+
+/* A key that was put or removed since BEGIN. */
+struct touched {
+    uint32_t next;
+    uint32_t key_bytes;
+    uint8_t *key;
+};
+
+struct prune {
+    uint64_t number;
+    uint32_t slot;
+};
+
+struct sync {
+    enum sync_phase phase;
+    uint64_t generation;
+    uint32_t session; /* the caller's number: of BEGIN, then of COMMIT */
+    uint64_t request;
+    bool has_request; /* somebody waits for an answer */
+    enum status status;
+    int64_t spread_us;
+    bool due_take;
+    bool prunes;
+    bool dry_run;
+    bool has_marker;
+    uint32_t prune_max_ppm;
+    uint64_t records_before;
+    struct sync_counts counts;
+
+    uint8_t *matched; /* a bit for each slot whose key is in the set */
+    uint32_t matched_room; /* in bits */
+    uint32_t *staged;
+    uint32_t staged_count, staged_room, staged_done;
+    struct wire_buffer changed; /* items of known keys */
+    size_t changed_done;
+    struct prune *prunes_list;
+    uint32_t prune_count, prune_room, prune_done;
+    uint32_t plan_cursor;
+
+    struct slab touches;
+    struct table touched;
+    struct wire_buffer part;  /* items that are not spooled yet */
+    uint32_t parts[4];        /* rows written, by kind: items 1, prunes 2, touched 3 */
+    uint32_t clean_kind, clean_part;
+};
+
+struct sync *sync_new(uint64_t generation);
+bool sync_has_touched(const struct sync *sync, struct bytes key);
+enum status sync_add_touched(struct sched *sched, struct sync *sync, struct bytes key);
+bool sync_has_matched(const struct sync *sync, uint32_t slot);
+enum status sync_set_matched(struct sync *sync, uint32_t slot);
+
+/* Compares one item with what is stored and stages it. `spools`: write it to the store, too (not when
+ * it comes from there). */
+enum status sync_stage(struct sched *sched, struct queue *queue, const struct put *put, bool spools,
+                       struct moment now);
+/* Write what is not spooled yet. */
+enum status sync_flush_part(struct sched *sched, struct sync *sync);
+
+/* Another record that is to go. */
+enum status sync_add_prune(struct sync *sync, uint64_t number, uint32_t slot);
+
+/* The marker row of a sync: its queue and options. */
+enum status sync_write_marker(struct sched *sched, const struct queue *queue,
+                              const struct sync *sync);
+
+#endif

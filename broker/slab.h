@@ -1,0 +1,42 @@
+/* slab.h - many items of one size, named by 32-bit numbers, at addresses that never change.
+ *
+ * Items live in segments of 4,096, so growing never copies (a copy of 10 million records would hold
+ * up the broker for longer than a turn may take). Freed items are used again, last freed first.
+ */
+#ifndef EVERDUE_SLAB_H
+#define EVERDUE_SLAB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { SLAB_SEGMENT_BITS = 12, SLAB_SEGMENT_ITEMS = 1 << SLAB_SEGMENT_BITS };
+
+#define SLAB_NONE UINT32_MAX
+
+struct slab {
+    uint8_t **segments;
+    uint32_t segment_count;
+    uint32_t segment_room;
+    uint32_t item_bytes;
+    uint32_t used_end;   /* items below were given out at least once */
+    uint32_t free_first; /* first of the freed ones, linked through their first 4 bytes */
+    uint32_t count;      /* given out now */
+};
+
+/* item_bytes at least 4. */
+void slab_init(struct slab *slab, uint32_t item_bytes);
+void slab_release(struct slab *slab);
+
+/* A zeroed item; SLAB_NONE when memory is out. */
+uint32_t slab_take(struct slab *slab);
+void slab_give(struct slab *slab, uint32_t id);
+
+/* `id` must have been given out at least once. */
+static inline void *slab_at(const struct slab *slab, uint32_t id)
+{
+    return slab->segments[id >> SLAB_SEGMENT_BITS] +
+           (size_t)(id & (SLAB_SEGMENT_ITEMS - 1)) * slab->item_bytes;
+}
+
+#endif

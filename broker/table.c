@@ -1,0 +1,129 @@
+#include "table.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SEGMENT_BITS = 12, SEGMENT_BUCKETS = 1 << SEGMENT_BITS };
+
+void table_init(struct table *table, struct slab *items, size_t next_offset, table_hash *hash,
+                const void *owner)
+{
+    memset(table, 0, sizeof(*table));
+    table->items = items;
+    table->next_offset = (uint32_t)next_offset;
+    table->hash = hash;
+    table->owner = owner;
+}
+
+void table_release(struct table *table)
+{
+    for (uint32_t i = 0; i < table->segment_count; i++)
+        free(table->segments[i]);
+    free(table->segments);
+    table->segments = NULL;
+    table->segment_count = table->segment_room = table->bucket_count = table->count = 0;
+}
+
+static uint32_t *head_at(const struct table *table, uint32_t bucket)
+{
+    return &table->segments[bucket >> SEGMENT_BITS][bucket & (SEGMENT_BUCKETS - 1)];
+}
+
+static uint32_t *next_of(const struct table *table, uint32_t id)
+{
+    return (uint32_t *)(void *)((uint8_t *)slab_at(table->items, id) + table->next_offset);
+}
+
+/* Buckets below the split point have been split in this round and are told apart by one more bit. */
+static uint32_t bucket_of(const struct table *table, uint64_t hash)
+{
+    uint32_t bucket = (uint32_t)hash & (table->level_buckets - 1);
+    uint32_t split = table->bucket_count - table->level_buckets;
+    if (bucket < split)
+        bucket = (uint32_t)hash & (table->level_buckets * 2 - 1);
+    return bucket;
+}
+
+static bool add_segment(struct table *table)
+{
+    if (table->segment_count == table->segment_room) {
+        uint32_t room = table->segment_room ? table->segment_room * 2 : 16;
+        uint32_t **segments = realloc(table->segments, room * sizeof(*segments));
+        if (!segments)
+            return false;
+        table->segments = segments;
+        table->segment_room = room;
+    }
+    uint32_t *segment = malloc(SEGMENT_BUCKETS * sizeof(*segment));
+    if (!segment)
+        return false;
+    for (uint32_t i = 0; i < SEGMENT_BUCKETS; i++)
+        segment[i] = SLAB_NONE;
+    table->segments[table->segment_count++] = segment;
+    return true;
+}
+
+bool table_reserve(struct table *table)
+{
+    if (table->bucket_count == 0) {
+        if (!table->segment_count && !add_segment(table))
+            return false;
+        table->bucket_count = table->level_buckets = 16;
+    }
+    return table->bucket_count >> SEGMENT_BITS < table->segment_count || add_segment(table);
+}
+
+/* Open one more bucket and move to it what belongs there. */
+static void split(struct table *table)
+{
+    uint32_t from = table->bucket_count - table->level_buckets;
+    uint32_t to = table->bucket_count++;
+    uint32_t *link = head_at(table, from);
+    uint32_t *moved = head_at(table, to);
+    while (*link != SLAB_NONE) { /* ends with the chain */
+        uint32_t id = *link;
+        if (bucket_of(table, table->hash(table->owner, id)) == from) {
+            link = next_of(table, id);
+            continue;
+        }
+        *link = *next_of(table, id);
+        *next_of(table, id) = *moved;
+        *moved = id;
+    }
+    if (table->bucket_count == table->level_buckets * 2)
+        table->level_buckets *= 2;
+}
+
+void table_put(struct table *table, uint32_t id, uint64_t hash)
+{
+    assert(table->bucket_count > 0);
+    uint32_t *head = head_at(table, bucket_of(table, hash));
+    *next_of(table, id) = *head;
+    *head = id;
+    table->count++;
+    if (table->count > table->bucket_count &&
+        table->bucket_count >> SEGMENT_BITS < table->segment_count)
+        split(table);
+}
+
+void table_remove(struct table *table, uint32_t id, uint64_t hash)
+{
+    uint32_t *link = head_at(table, bucket_of(table, hash));
+    while (*link != id) {
+        assert(*link != SLAB_NONE);
+        link = next_of(table, *link);
+    }
+    *link = *next_of(table, id);
+    table->count--;
+}
+
+uint32_t table_first(const struct table *table, uint64_t hash)
+{
+    return table->bucket_count ? *head_at(table, bucket_of(table, hash)) : SLAB_NONE;
+}
+
+uint32_t table_next(const struct table *table, uint32_t id)
+{
+    return *next_of(table, id);
+}

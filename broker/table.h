@@ -1,0 +1,53 @@
+/* table.h - a hash index over items of a slab, growing one bucket at a time.
+ *
+ * Linear hashing (W. Litwin, VLDB 1980) with chains through the items: each insert splits at most one
+ * bucket, so no insert is ever much slower than another. (A table that doubles held the broker up for 462 ms
+ * at 12 million records.) It never shrinks. The table knows hashes only; the caller compares:
+ *
+ *   for (id = table_first (&t, hash); id != SLAB_NONE; id = table_next (&t, id))
+ *       if (is_it (slab_at (items, id)))
+ */
+#ifndef EVERDUE_TABLE_H
+#define EVERDUE_TABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "slab.h"
+
+/* The hash of an item, for a split. `owner` is the caller's. */
+typedef uint64_t table_hash(const void *owner, uint32_t id);
+
+struct table {
+    uint32_t **segments; /* heads of chains */
+    uint32_t segment_count;
+    uint32_t segment_room;
+    uint32_t bucket_count;
+    uint32_t level_buckets; /* power of two: buckets at the begin of this round of splits */
+    uint32_t count;
+    uint32_t next_offset;
+    struct slab *items; /* borrowed */
+    table_hash *hash;
+    const void *owner;
+};
+
+/* `next_offset`: where in an item its uint32_t chain link is. */
+void table_init(struct table *table, struct slab *items, size_t next_offset, table_hash *hash,
+                const void *owner);
+void table_release(struct table *table);
+
+/* Room for one more. On failure false, nothing changed. Call it before table_put. */
+bool table_reserve(struct table *table);
+
+/* Add an item that is not in it; there must be room. O(1). */
+void table_put(struct table *table, uint32_t id, uint64_t hash);
+
+/* Remove an item that is in it. O(1) as a rule. */
+void table_remove(struct table *table, uint32_t id, uint64_t hash);
+
+/* Items that may have this hash, one after the other; SLAB_NONE at the end. */
+uint32_t table_first(const struct table *table, uint64_t hash);
+uint32_t table_next(const struct table *table, uint32_t id);
+
+#endif
