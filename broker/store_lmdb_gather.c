@@ -1,0 +1,195 @@
+/* store_lmdb_gather.c - reads the journal and keeps the newest state of each record.
+ *
+ * Sorted by number with a radix sort, which keeps the order of equal ones: the journal's order, so
+ * the last of each number is the newest.
+ */
+#include "store_lmdb.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DIGIT_BITS = 8, DIGITS = 1 << DIGIT_BITS, STATES_ROOM_FIRST = 1 << 16 };
+
+void store_lmdb_states_release(struct store_lmdb_states *states)
+{
+    free(states->states);
+    free(states->other);
+    memset(states, 0, sizeof(*states));
+}
+
+static void sort_digit(const struct store_state *from, struct store_state *to, size_t count,
+                       unsigned shift)
+{
+    size_t starts[DIGITS] = {0};
+    for (size_t i = 0; i < count; i++)
+        starts[from[i].number >> shift & (DIGITS - 1)]++;
+    size_t start = 0;
+    for (size_t i = 0; i < DIGITS; i++) {
+        size_t here = starts[i];
+        starts[i] = start;
+        start += here;
+    }
+    for (size_t i = 0; i < count; i++)
+        to[starts[from[i].number >> shift & (DIGITS - 1)]++] = from[i];
+}
+
+static bool sort(struct store_lmdb_states *states)
+{
+    uint64_t all = 0;
+    for (size_t i = 0; i < states->count; i++)
+        all |= states->states[i].number;
+    if (!states->other)
+        states->other = malloc(states->room * sizeof(*states->other));
+    if (!states->other)
+        return false;
+    for (unsigned shift = 0; shift < 64 && all >> shift; shift += DIGIT_BITS) {
+        sort_digit(states->states, states->other, states->count, shift);
+        struct store_state *sorted = states->other;
+        states->other = states->states;
+        states->states = sorted;
+    }
+    return true;
+}
+
+static void keep_newest(struct store_lmdb_states *states)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < states->count; i++) {
+        bool is_last =
+            i + 1 == states->count || states->states[i + 1].number != states->states[i].number;
+        if (is_last)
+            states->states[kept++] = states->states[i];
+    }
+    states->count = kept;
+}
+
+/* When the room is used up the older states of each record go first, so that a long journal of few
+ * records needs little. What was sorted before stays in front, where it is the older. */
+static bool make_room(struct store_lmdb_states *states, size_t count)
+{
+    if (states->count + count <= states->room)
+        return true;
+    if (states->count) {
+        if (!sort(states))
+            return false;
+        keep_newest(states);
+    }
+    if (states->room && states->count <= states->room / 2)
+        return true;
+    size_t room = states->room ? states->room * 4 : STATES_ROOM_FIRST;
+    free(states->other);
+    states->other = NULL;
+    struct store_state *grown = realloc(states->states, room * sizeof(*grown));
+    if (!grown)
+        return false;
+    states->states = grown;
+    states->room = room;
+    return true;
+}
+
+static bool states_add(struct store_lmdb_states *states, const struct store_state *added,
+                       size_t count)
+{
+    if (!make_room(states, count))
+        return false;
+    memcpy(states->states + states->count, added, count * sizeof(*added));
+    states->count += count;
+    return true;
+}
+
+/* --- reading --------------------------------------------------------------------------------- */
+
+/* The journal is read in order, so a part that is missing shows in the numbers of its neighbours.
+ */
+struct reading {
+    uint64_t sequence;
+    uint32_t part_next;
+    uint32_t part_count;
+};
+
+static enum status damaged(uint64_t sequence, uint64_t number, const char *what, char *why)
+{
+    store_lmdb_say(why, "table journal, sequence %" PRIu64 ", part %" PRIu64 ": %s", sequence,
+                   number, what);
+    return STATUS_CORRUPT;
+}
+
+static enum status read_part(struct reading *reading, uint64_t sequence, uint64_t number,
+                             const MDB_val *value, struct store_lmdb_states *states, char *why)
+{
+    struct store_lmdb_part part;
+    uint32_t count = store_lmdb_part_read(value, sequence, number, &part);
+    if (!count)
+        return damaged(sequence, number, "its checksum does not match", why);
+    bool follows = sequence == reading->sequence
+                       ? number == reading->part_next && part.part_count == reading->part_count
+                       : number == 0 && reading->part_next == reading->part_count;
+    if (!follows)
+        return damaged(sequence, number, "parts are missing before it", why);
+    for (uint32_t i = 0; i < count; i++) {
+        if (!part.states[i].number)
+            return damaged(sequence, number, "holds a state of no record", why);
+    }
+    reading->sequence = sequence;
+    reading->part_next = (uint32_t)number + 1;
+    reading->part_count = part.part_count;
+    states->parts++;
+    return states_add(states, part.states, count) ? STATUS_OK : STATUS_NO_MEMORY;
+}
+
+static enum status read_parts(MDB_cursor *cursor, uint64_t after, uint64_t upto,
+                              struct store_lmdb_states *states, char *why)
+{
+    struct store_lmdb_key from;
+    struct reading reading = {0};
+    MDB_val value;
+    store_lmdb_key_write(&from, STORE_LMDB_JOURNAL, after + 1, 0);
+    MDB_val key = store_lmdb_key_value(&from);
+    int error = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    while (!error) {
+        uint64_t sequence = 0;
+        uint64_t number = 0;
+        if (!store_lmdb_key_read(&key, STORE_LMDB_JOURNAL, &sequence, &number))
+            return damaged(0, 0, "a key is damaged", why);
+        if (sequence > upto)
+            break;
+        enum status status = read_part(&reading, sequence, number, &value, states, why);
+        if (status)
+            return status;
+        error = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+    }
+    if (error && error != MDB_NOTFOUND) {
+        store_lmdb_say(why, "table journal: %s", mdb_strerror(error));
+        return STATUS_CORRUPT;
+    }
+    if (reading.part_next != reading.part_count)
+        return damaged(reading.sequence, reading.part_next, "parts are missing from here", why);
+    return STATUS_OK;
+}
+
+enum status store_lmdb_gather(const struct store_lmdb_env *env, MDB_txn *txn, uint64_t after,
+                              uint64_t upto, struct store_lmdb_states *states, char *why)
+{
+    MDB_cursor *cursor = NULL;
+    memset(states, 0, sizeof(*states));
+    int error = mdb_cursor_open(txn, env->tables[STORE_LMDB_JOURNAL], &cursor);
+    if (error) {
+        store_lmdb_say(why, "table journal: %s", mdb_strerror(error));
+        return error == ENOMEM ? STATUS_NO_MEMORY : STATUS_IO;
+    }
+    enum status status = read_parts(cursor, after, upto, states, why);
+    mdb_cursor_close(cursor);
+    if (!status && states->count && !sort(states))
+        status = STATUS_NO_MEMORY;
+    if (status == STATUS_NO_MEMORY)
+        store_lmdb_say(why, "not enough memory to sort the journal");
+    if (status)
+        store_lmdb_states_release(states);
+    else
+        keep_newest(states);
+    free(states->other);
+    states->other = NULL;
+    return status;
+}
