@@ -1,0 +1,108 @@
+/* everdue-broker: reads its options, raises its limits, runs the server. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+
+#include "options.h"
+#include "quantity.h"
+
+enum { DESCRIPTORS_SPARE = 256 };
+
+static void print_line(const char *line, void *user)
+{
+    (void)user;
+    puts(line);
+}
+
+static int check_store(const struct options *options)
+{
+    enum status status = options->action == ACTION_CHECK_STORE
+                             ? store_check_lmdb(options->directory, print_line, NULL)
+                             : store_dump_lmdb(options->directory, print_line, NULL);
+    if (status == STATUS_OK)
+        return EX_OK;
+    fprintf(stderr, "everdue-broker: %s: %s\n", options->directory, status_text(status));
+    return status == STATUS_LOCKED    ? EX_UNAVAILABLE
+           : status == STATUS_CORRUPT ? EX_DATAERR
+           : status == STATUS_NOT_FOUND ? EX_NOINPUT
+                                        : EX_IOERR;
+}
+
+/* A connection costs a descriptor; without any left libzmq aborts or spins, so it never comes to that. */
+static int raise_descriptors(struct options *options)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur == RLIM_INFINITY)
+        return EX_OK;
+    rlim_t wanted = (rlim_t)options->server.sched.limits.sessions_max + DESCRIPTORS_SPARE;
+    if (limit.rlim_cur >= wanted)
+        return EX_OK;
+    if (limit.rlim_cur <= 2 * DESCRIPTORS_SPARE) {
+        fprintf(stderr,
+                "everdue-broker: %llu file descriptors are too few; raise the limit (ulimit -n) "
+                "to %llu, or lower --sessions-max\n",
+                (unsigned long long)limit.rlim_cur, (unsigned long long)wanted);
+        return EX_OSERR;
+    }
+    options->server.sched.limits.sessions_max = (uint32_t)(limit.rlim_cur - DESCRIPTORS_SPARE);
+    log_line(LOG_WARNING, "fewer sessions than configured: too few file descriptors", "sessions_max",
+             log_u64(options->server.sched.limits.sessions_max), NULL);
+    return EX_OK;
+}
+
+static void say_what_is_weaker(const struct options *options)
+{
+    char text[QUANTITY_TEXT_BYTES];
+    if (!options->server.store_directory)
+        log_line(LOG_WARNING, "records are kept in memory only: a restart forgets them", NULL);
+    else if (options->server.sync == SYNC_INTERVAL)
+        log_line(LOG_WARNING, "changes are acknowledged before they are on disk: a crash loses the last",
+                 "window", duration_format(options->server.sync_interval_us, text), NULL);
+    else if (options->server.sync == SYNC_NEVER)
+        log_line(LOG_WARNING, "changes are never synced: a power cut may corrupt the store", NULL);
+    if (options->insecure_plaintext)
+        log_line(LOG_WARNING, "connections are plain text: anybody on the network can read and write",
+                 NULL);
+}
+
+static bool reload(struct sched_settings *settings, struct sched *sched, void *user)
+{
+    struct options *options = user;
+    if (options->endpoint_list[0] && sched_queue_name(sched, 0).data && !options_reread(options)) {
+        log_line(LOG_ERR, "the configuration was not read again: it is wrong", "file",
+                 options->config, NULL);
+        return false;
+    }
+    for (unsigned i = 0; i < options->policy_count; i++)
+        sched_set_policy(sched, bytes_of(options->policies[i].name), &options->policies[i].policy);
+    log_set_level(options->log_level);
+    *settings = options->server.sched;
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    struct options *options = calloc(1, sizeof(*options));
+    if (!options)
+        return EX_OSERR;
+    umask(0077);
+    int code = options_read(options, argc, argv);
+    if (!code && options->action >= ACTION_CHECK_STORE) {
+        code = check_store(options);
+    } else if (!code && options->action == ACTION_RUN) {
+        log_open("everdue-broker", options->log_format, options->log_level);
+        say_what_is_weaker(options);
+        code = raise_descriptors(options);
+        if (!code)
+            code = server_run(&options->server, reload, options);
+    }
+    free(options);
+    return code;
+}

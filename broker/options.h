@@ -1,0 +1,53 @@
+/* options.h - what the operator chose: flags, EVERDUE_... variables, configuration file, defaults, in this
+ * order of precedence. Every setting has one name in all of them (options.c has the table). */
+#ifndef EVERDUE_OPTIONS_H
+#define EVERDUE_OPTIONS_H
+
+#include <stdbool.h>
+
+#include "log.h"
+#include "server.h"
+
+enum { ENDPOINTS_MAX = 16, POLICIES_MAX = 256, PATH_BYTES = 4096, TEXT_BYTES = 256 };
+
+/* The policy of a queue: a section [queue NAME] of the configuration file. */
+struct queue_policy {
+    char name[QUEUE_NAME_BYTES_MAX + 1];
+    struct sched_policy policy;
+};
+
+enum options_action { ACTION_RUN, ACTION_CHECK_CONFIG, ACTION_CHECK_STORE, ACTION_DUMP_STORE };
+
+struct options {
+    enum options_action action;
+    char config[PATH_BYTES];
+    char store[PATH_BYTES]; /* "memory" or "lmdb:DIR"; empty: the default directory */
+    char directory[PATH_BYTES];
+    char endpoints[ENDPOINTS_MAX][TEXT_BYTES];
+    const char *endpoint_list[ENDPOINTS_MAX + 1];
+    unsigned endpoint_count;
+    bool insecure_plaintext;
+    enum log_format log_format;
+    int log_level;
+    struct queue_policy policies[POLICIES_MAX];
+    unsigned policy_count;
+    struct server_options server;
+};
+
+/* Flags, environment, file. 0, or a sysexits code when something is wrong (said on stderr). argp ends the
+ * process itself for --help, --version and usage errors. */
+int options_read(struct options *options, int argc, char **argv);
+
+/* The configuration file and the environment again (SIGHUP). False: wrong, and said; `options` is as
+ * before. */
+bool options_reread(struct options *options);
+
+/* One setting of the configuration file; NULL, or a text that says what is wrong. `section` is "" or
+ * "queue NAME". (config.c) */
+const char *options_set(struct options *options, const char *section, const char *name,
+                        const char *value);
+
+/* Reads a file of settings. False: `line` and `why` say what is wrong. */
+bool config_read(struct options *options, const char *path, int *line, const char **why);
+
+#endif

@@ -1,0 +1,344 @@
+#include "server.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <sysexits.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#include "clock.h"
+#include "server_internal.h"
+
+/* --- waiting ---------------------------------------------------------------------------------- */
+
+/* A timerfd that fires at `at_us` of its clock; 0: at once; TIME_US_NEVER: not at all. Re-armed only when
+ * the time is another. */
+static void arm(int fd, int64_t at_us, int64_t *armed_us)
+{
+    if (at_us == *armed_us)
+        return;
+    struct itimerspec when = {{0, 0}, {0, 0}};
+    int flags = TFD_TIMER_ABSTIME;
+    if (at_us != TIME_US_NEVER) {
+        when.it_value.tv_sec = at_us / US_PER_S;
+        when.it_value.tv_nsec = at_us % US_PER_S * 1000;
+        if (at_us <= 0)
+            when.it_value.tv_nsec = 1;
+    }
+    timerfd_settime(fd, flags, &when, NULL);
+    *armed_us = at_us;
+}
+
+/* When the wall clock is set, the wait ends with ECANCELED and what is due is looked at anew. */
+static void arm_wall(struct server *server, int64_t at_us)
+{
+    if (at_us == server->armed_wall_us)
+        return;
+    struct itimerspec when = {{0, 0}, {0, 0}};
+    if (at_us != TIME_US_NEVER) {
+        when.it_value.tv_sec = at_us / US_PER_S;
+        when.it_value.tv_nsec = at_us <= 0 ? 1 : at_us % US_PER_S * 1000;
+    }
+    timerfd_settime(server->wall_timer, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &when, NULL);
+    server->armed_wall_us = at_us;
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t next_mono_us(const struct server *server)
+{
+    int64_t next = least(sched_next_mono_us(server->sched), storage_next_mono_us(server));
+    if (server->is_stopping)
+        next = least(next, server->stop_mono_us);
+    if (server->is_disk_short)
+        next = least(next, server->next_space_mono_us);
+    return next;
+}
+
+static void drain_fd(int fd)
+{
+    uint8_t bytes[128];
+    ssize_t count;
+    do {
+        count = read(fd, bytes, 8);
+    } while (count > 0); /* ends: these descriptors hold one number each */
+}
+
+static void on_signal(struct server *server);
+
+enum { POLL_ROUTER, POLL_MONITOR, POLL_SIGNALS, POLL_WALL, POLL_MONO, POLL_BACKUP, POLL_STORE };
+
+/* Returns once there is input, something is due, or `is_busy` (then at once). */
+static void wait_for_something(struct server *server, bool is_busy)
+{
+    zmq_pollitem_t items[] = {
+        [POLL_ROUTER] = {.socket = server->router, .events = ZMQ_POLLIN},
+        [POLL_MONITOR] = {.socket = server->monitor, .events = ZMQ_POLLIN},
+        [POLL_SIGNALS] = {.fd = server->signals, .events = ZMQ_POLLIN},
+        [POLL_WALL] = {.fd = server->wall_timer, .events = ZMQ_POLLIN},
+        [POLL_MONO] = {.fd = server->mono_timer, .events = ZMQ_POLLIN},
+        [POLL_BACKUP] = {.fd = server->backup.done_fd, .events = ZMQ_POLLIN},
+        [POLL_STORE] = {.fd = store_fd(server->store), .events = ZMQ_POLLIN},
+    };
+    int count = POLL_STORE + (store_fd(server->store) >= 0 ? 1 : 0);
+    int64_t mono_us = next_mono_us(server);
+    int64_t wall_us = sched_next_wall_us(server->sched);
+    is_busy |= mono_us <= server->now.mono_us || wall_us <= server->now.wall_us;
+    server->planned_mono_us = is_busy ? server->now.mono_us : mono_us;
+    if (!is_busy) {
+        arm_wall(server, wall_us);
+        arm(server->mono_timer, mono_us, &server->armed_mono_us);
+    }
+    long timeout_ms = is_busy ? 0 : server->workers.suspect_count ? 1 : -1;
+    if (zmq_poll(items, count, timeout_ms) <= 0)
+        return;
+    if (items[POLL_WALL].revents) {
+        drain_fd(server->wall_timer);
+        server->armed_wall_us = -1;
+    }
+    if (items[POLL_MONO].revents) {
+        drain_fd(server->mono_timer);
+        server->armed_mono_us = -1;
+    }
+    if (items[POLL_MONITOR].revents)
+        socket_read_monitor(server);
+    if (items[POLL_SIGNALS].revents)
+        on_signal(server);
+}
+
+/* --- signals ---------------------------------------------------------------------------------- */
+
+static void begin_stop(struct server *server)
+{
+    struct event event = {
+        .kind = EVENT_DRAIN, .now = server->now, .session = SLAB_NONE, .wait_us = TIME_US_END - 1};
+    if (server->is_stopping) { /* a second time: at once */
+        server->has_stopped = true;
+        return;
+    }
+    log_line(LOG_NOTICE, "stopping: nothing more is handed out, reports are waited for", NULL);
+    server->is_stopping = true;
+    server->stop_mono_us = server->now.mono_us + server->options->stop_us;
+    sched_step(server->sched, &event, &server->effects);
+    server->effects.count = 0; /* the answer to ourselves */
+}
+
+static void on_signal(struct server *server)
+{
+    struct signalfd_siginfo info;
+    while (read(server->signals, &info, sizeof(info)) == sizeof(info)) {
+        struct sched_settings settings = server->options->sched;
+        if (info.ssi_signo != SIGHUP)
+            begin_stop(server);
+        else if (server->reload && server->reload(&settings, server->sched, server->reload_user))
+            sched_set_settings(server->sched, &settings);
+    }
+}
+
+static void say_bye(struct server *server)
+{
+    uint32_t number = workers_next(&server->workers, 0);
+    for (; number != SLAB_NONE; number = workers_next(&server->workers, number + 1)) {
+        wire_buffer_clear(&server->out);
+        message_write_head(&server->out, MESSAGE_BYE, 1);
+        wire_write_str(&server->out, bytes_of("the broker stops"));
+        socket_send(server, number, server->out.data, server->out.count);
+    }
+}
+
+/* --- the turn --------------------------------------------------------------------------------- */
+
+static void on_backup(struct server *server)
+{
+    struct backup *backup = &server->backup;
+    uint64_t count;
+    if (!backup->is_running || read(backup->done_fd, &count, sizeof(count)) != sizeof(count))
+        return;
+    backup_end(backup);
+    wire_buffer_clear(&server->out);
+    answer_write(&server->out, backup->request, backup->status,
+                 bytes_of(backup->why[0] ? backup->why : NULL));
+    socket_send(server, backup->worker, server->out.data, server->out.count);
+    log_line(backup->status ? LOG_ERR : LOG_NOTICE,
+             backup->status ? "the backup failed" : "a backup was made", "directory",
+             backup->directory, "why", backup->why[0] ? backup->why : NULL, NULL);
+}
+
+static void step_kind(struct server *server, enum event_kind kind)
+{
+    struct event event = {.kind = kind, .now = server->now};
+    if (kind == EVENT_WORK)
+        event.budget = WORK_BUDGET;
+    if (kind == EVENT_TIME && server->planned_mono_us != TIME_US_NEVER)
+        event.stalled_us = server->now.mono_us - server->planned_mono_us;
+    server_step(server, &event);
+}
+
+static void do_work(struct server *server)
+{
+    int64_t end_us = server->now.mono_us + WORK_US_MAX;
+    while (sched_has_work(server->sched) && !server->is_disk_short) {
+        step_kind(server, EVENT_WORK);
+        if (clock_now().mono_us >= end_us)
+            return;
+    }
+}
+
+/* Returns whether there is more to do at once. */
+static bool turn(struct server *server)
+{
+    server->now = clock_now();
+    int64_t began_us = server->now.mono_us;
+    uint32_t messages = socket_read(server);
+    socket_probe(server);
+    on_backup(server);
+    step_kind(server, EVENT_TIME);
+    do_work(server);
+    storage_turn(server);
+    if (!server->is_store_full)
+        step_kind(server, EVENT_GRANT);
+    int64_t turn_us = clock_now().mono_us - began_us;
+    server->counts.turns++;
+    server->counts.busy_us += turn_us;
+    if (turn_us > server->counts.turn_us_max)
+        server->counts.turn_us_max = turn_us;
+    return messages > 0 || (sched_has_work(server->sched) && !server->is_disk_short);
+}
+
+static bool may_stop(struct server *server)
+{
+    struct sched_numbers numbers;
+    if (!server->is_stopping)
+        return false;
+    if (server->has_stopped || server->now.mono_us >= server->stop_mono_us)
+        return true;
+    sched_get_numbers(server->sched, (struct bytes){NULL, 0}, server->now, &numbers);
+    return numbers.leased == 0;
+}
+
+/* What was accepted is on disk before the process ends, and is acknowledged. */
+static void finish(struct server *server)
+{
+    for (int i = 0; i < 5000 && !server->exit_code; i++) {
+        server->now = clock_now();
+        server->next_submit_mono_us = 0;
+        storage_turn(server);
+        bool is_idle = !server->is_in_flight && !server->batch_has_content &&
+                       !sched_is_dirty(server->sched);
+        if (is_idle)
+            break;
+        struct timespec pause = {.tv_nsec = 1000000};
+        nanosleep(&pause, NULL); /* the store's thread is at work; nobody else is served any more */
+    }
+    if (!server->exit_code)
+        say_bye(server);
+}
+
+/* --- start and stop --------------------------------------------------------------------------- */
+
+void server_fail(struct server *server, int exit_code)
+{
+    if (!server->exit_code)
+        server->exit_code = exit_code;
+}
+
+static bool open_fds(struct server *server)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    /* Before any thread exists, so that all inherit it. */
+    if (pthread_sigmask(SIG_BLOCK, &set, NULL))
+        return false;
+    signal(SIGPIPE, SIG_IGN);
+    server->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    server->wall_timer = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+    server->mono_timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    server->armed_wall_us = server->armed_mono_us = -1;
+    return server->signals >= 0 && server->wall_timer >= 0 && server->mono_timer >= 0;
+}
+
+static bool open_server(struct server *server)
+{
+    server->now = server->started = clock_now();
+    server->planned_mono_us = TIME_US_NEVER;
+    workers_init(&server->workers);
+    effects_init(&server->effects);
+    wire_buffer_init(&server->out);
+    wire_buffer_init(&server->take_out);
+    server->exit_code = 0;
+    server->items = malloc(ITEMS_MAX * sizeof(*server->items));
+    if (!open_fds(server) || !server->items || !server->sched) {
+        log_line(LOG_ERR, "out of memory or file descriptors", NULL);
+        server->exit_code = EX_OSERR;
+        return false;
+    }
+    backup_init(&server->backup);
+    return storage_open(server) && socket_open(server);
+}
+
+static void close_server(struct server *server)
+{
+    socket_close(server);
+    backup_release(&server->backup);
+    storage_close(server);
+    sched_destroy(&server->sched);
+    effects_release(&server->effects);
+    wire_buffer_release(&server->out);
+    wire_buffer_release(&server->take_out);
+    workers_release(&server->workers);
+    free(server->tallies);
+    free(server->items);
+    close(server->signals);
+    close(server->wall_timer);
+    close(server->mono_timer);
+}
+
+static void log_start(struct server *server)
+{
+    struct sched_numbers numbers;
+    sched_get_numbers(server->sched, (struct bytes){NULL, 0}, server->now, &numbers);
+    int64_t took_us = clock_now().mono_us - server->started.mono_us;
+    log_line(LOG_NOTICE, "ready", "records", log_u64(numbers.records), "store",
+             server->store->backend->name, "directory", server->options->store_directory,
+             "load_ms", log_i64(took_us / US_PER_MS), NULL);
+}
+
+int server_run(const struct server_options *options, server_reload *reload, void *user)
+{
+    struct server *server = calloc(1, sizeof(*server));
+    if (!server)
+        return EX_OSERR;
+    server->options = options;
+    server->reload = reload;
+    server->reload_user = user;
+    server->backup.done_fd = -1;
+    server->sched = sched_new(&options->sched);
+    if (server->sched && reload) {
+        struct sched_settings settings = options->sched;
+        reload(&settings, server->sched, user); /* the policies of queues */
+    }
+    if (open_server(server)) {
+        log_start(server);
+        bool is_busy = true;
+        while (!server->exit_code && !may_stop(server)) { /* until a signal or a fatal error */
+            wait_for_something(server, is_busy);
+            is_busy = turn(server);
+        }
+        finish(server);
+    }
+    int exit_code = server->exit_code;
+    close_server(server);
+    free(server);
+    log_line(exit_code ? LOG_ERR : LOG_NOTICE, "stopped", "exit", log_i64(exit_code), NULL);
+    return exit_code;
+}

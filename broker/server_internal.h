@@ -1,0 +1,197 @@
+/* server_internal.h - what the files of the turn share; nobody else includes it.
+ *
+ *   server.c         the turn: waiting, the order of things, start and stop
+ *   server_socket.c  the ROUTER and its monitor: opened, read, written, connections that break
+ *   server_input.c   messages: sessions and work
+ *   server_records.c messages: records and full sets
+ *   server_look.c    messages: looking
+ *   server_output.c  effects and answers to bytes
+ *   server_store.c   loading, sealing, what is durable
+ */
+#ifndef EVERDUE_SERVER_INTERNAL_H
+#define EVERDUE_SERVER_INTERNAL_H
+
+#include "backup.h"
+#include "log.h"
+#include "server.h"
+#include "workers.h"
+
+enum {
+    INPUT_MESSAGES_MAX = 256,    /* taken in in one turn */
+    INPUT_ITEMS_MAX = 16384,     /* and so many items */
+    WORK_BUDGET = 512,           /* items of long work between two looks at the clock */
+    WORK_US_MAX = 2000,          /* long work in one turn */
+    MISTAKES_MAX = 3,            /* malformed messages before a connection is cut */
+    PROBES = 50,                 /* looks at a connection that seems broken */
+    SPACE_CHECK_US = 1000000,
+};
+
+/* Answers that wait for their batch: encoded messages, one behind the other. */
+struct answer {
+    uint32_t worker;
+    size_t offset;
+    size_t count;
+};
+struct answers {
+    struct wire_buffer bytes;
+    struct answer *list;
+    size_t count, room;
+};
+
+/* What a sync's chunks added up to; the core is told at the commit. */
+struct tally {
+    uint64_t generation;
+    uint64_t count;
+    uint32_t checksum;
+};
+
+struct server_counts {
+    uint64_t messages_in, bytes_in, messages_out, bytes_out;
+    uint64_t refused, refused_malformed, refused_unknown, refused_session, refused_version;
+    uint64_t undelivered;
+    int64_t turn_us_max;
+    uint64_t turns;
+    int64_t busy_us;
+};
+
+/* One decoded item of a batch of any kind. */
+union item {
+    struct report report;
+    struct lease_name name;
+    struct give_back give_back;
+    struct resume resume;
+    struct put put;
+    struct bytes key;
+};
+
+struct server {
+    const struct server_options *options;
+    server_reload *reload;
+    void *reload_user;
+    void *context;
+    void *router;
+    void *monitor;
+    int wall_timer, mono_timer, signals;
+    int64_t armed_wall_us, armed_mono_us;
+    struct workers workers;
+    struct sched *sched;
+    struct store *store;
+    struct effects effects;
+    struct moment now;
+    struct moment started;
+    int64_t planned_mono_us; /* when the wait should have ended at the latest */
+
+    struct answers filling;          /* of changes since the last seal */
+    struct answers sealed;           /* of the batch that is on its way */
+    struct store_batch *batch;       /* that fills, or is to be used next */
+    bool is_in_flight;
+    bool batch_has_content;          /* sync interval: sealed, not submitted */
+    int64_t next_submit_mono_us;
+    uint64_t reserve_wanted;         /* in the batch that fills, 0: none */
+    uint64_t reserve_in_flight;
+    struct store_fence fence;
+
+    struct wire_buffer out;          /* one message being built */
+    struct wire_buffer take_out;     /* the tasks of a take being built */
+    union item *items;               /* ITEMS_MAX */
+    struct tally *tallies;
+    uint32_t tally_count, tally_room;
+    struct backup backup;
+
+    bool is_stopping;
+    bool has_stopped;
+    int64_t stop_mono_us;
+    bool is_disk_short; /* puts and syncs are refused */
+    bool is_store_full; /* a batch waits for space: nothing is granted */
+    int64_t next_space_mono_us;
+    int exit_code;
+    struct server_counts counts;
+    struct log_limit mistakes_limit;
+};
+
+/* --- server_socket.c -------------------------------------------------------------------------- */
+
+/* Opens and binds; what failed is logged. */
+bool socket_open(struct server *server);
+void socket_close(struct server *server);
+/* Takes in at most a batch; returns how many messages. */
+uint32_t socket_read(struct server *server);
+/* False: the connection is gone, or its queue is full. Nothing was sent then. */
+bool socket_send(struct server *server, uint32_t worker, const void *data, size_t count);
+/* The same by identity, for a peer that has no entry. */
+bool socket_send_to(struct server *server, struct bytes identity, const void *data, size_t count);
+void socket_read_monitor(struct server *server);
+/* Looks again at connections that seem broken. */
+void socket_probe(struct server *server);
+/* Cuts a connection. */
+void socket_cut(struct server *server, uint32_t worker);
+
+/* --- server_input.c --------------------------------------------------------------------------- */
+
+/* A message of a connection: `worker` is SLAB_NONE when it has no session yet. */
+struct request {
+    uint32_t worker;
+    struct bytes identity;
+    int fd;
+    struct message_head head;
+    struct wire_reader reader;
+    uint64_t id;
+};
+
+void input_message(struct server *server, struct request *request, const void *data, size_t count);
+/* The event of a kind, at this turn's moment. */
+struct event input_event(const struct server *server, const struct request *request,
+                         enum event_kind kind);
+/* Answers that the message is not one of the protocol, and counts it against the connection. */
+void input_refuse(struct server *server, const struct request *request, enum status status,
+                  const char *text);
+/* Reads an array of at most ITEMS_MAX items with `read` into server->items. False: refused. */
+typedef void input_item(struct wire_reader *reader, union item *item);
+bool input_items(struct server *server, struct request *request, input_item *read,
+                 uint32_t *count);
+void input_key(struct wire_reader *reader, union item *item);
+
+typedef void handle(struct server *server, struct request *request);
+handle records_put, records_remove, records_run_now, records_kick, records_sync_begin,
+    records_sync_chunk, records_sync_commit, records_sync_abort, records_pause, records_unpause,
+    records_drain;
+handle look_get, look_list, look_peek, look_stats, look_workers, look_queues, look_backup;
+
+/* --- server_records.c ------------------------------------------------------------------------- */
+
+void records_forget_tally(struct server *server, uint64_t generation);
+
+/* --- server_output.c -------------------------------------------------------------------------- */
+
+/* The message in server->out: sent now, or held until what it acknowledges is durable. */
+void output_now(struct server *server, const struct request *request);
+void output_durable(struct server *server, uint32_t worker);
+/* An answer without body, now. */
+void output_status(struct server *server, const struct request *request, enum status status,
+                   const char *text);
+/* An answer with a status for each of `count` items, which the caller writes in between; held until the
+ * changes are durable. Effects of its steps wait until then, too: they use the same buffer. */
+void output_begin_statuses(struct server *server, const struct request *request, uint32_t count);
+void output_end_statuses(struct server *server, const struct request *request);
+/* Carries out what the last step asked for, and forgets it. */
+void output_effects(struct server *server);
+void output_answers(struct server *server, struct answers *answers);
+void answers_release(struct answers *answers);
+
+/* --- server_store.c --------------------------------------------------------------------------- */
+
+bool storage_open(struct server *server);
+void storage_close(struct server *server);
+/* Seals and submits what changed, if the store is free; takes back what is done. */
+void storage_turn(struct server *server);
+/* When storage_turn has something to do by the clock; TIME_US_NEVER. */
+int64_t storage_next_mono_us(const struct server *server);
+/* Whether puts and syncs are refused for lack of disk. */
+bool storage_is_short(const struct server *server);
+
+/* A step of the core, then its effects. */
+enum status server_step(struct server *server, const struct event *event);
+/* A fatal error: the process ends with this code, nothing more is acknowledged. */
+void server_fail(struct server *server, int exit_code);
+
+#endif

@@ -1,0 +1,270 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "server_internal.h"
+
+/* --- answers ---------------------------------------------------------------------------------- */
+
+void output_now(struct server *server, const struct request *request)
+{
+    if (server->out.failed) /* without memory there is no answer; the peer asks again */
+        return;
+    socket_send_to(server, request->identity, server->out.data, server->out.count);
+}
+
+static bool hold(struct answers *answers, uint32_t worker, const struct wire_buffer *message)
+{
+    if (answers->count == answers->room) {
+        size_t room = answers->room ? answers->room * 2 : 64;
+        struct answer *list = realloc(answers->list, room * sizeof(*list));
+        if (!list)
+            return false;
+        answers->list = list;
+        answers->room = room;
+    }
+    size_t offset = answers->bytes.count;
+    wire_write_raw(&answers->bytes, message->data, message->count);
+    if (answers->bytes.failed) {
+        answers->bytes.failed = false;
+        answers->bytes.count = offset;
+        return false;
+    }
+    answers->list[answers->count++] = (struct answer){worker, offset, message->count};
+    return true;
+}
+
+void output_durable(struct server *server, uint32_t worker)
+{
+    if (!server->out.failed)
+        hold(&server->filling, worker, &server->out);
+}
+
+/* What cannot be delivered is asked for again: nothing is lost by dropping it. */
+void output_answers(struct server *server, struct answers *answers)
+{
+    for (size_t i = 0; i < answers->count; i++) {
+        const struct answer *answer = &answers->list[i];
+        socket_send(server, answer->worker, answers->bytes.data + answer->offset, answer->count);
+    }
+    answers->count = 0;
+    wire_buffer_clear(&answers->bytes);
+}
+
+void answers_release(struct answers *answers)
+{
+    wire_buffer_release(&answers->bytes);
+    free(answers->list);
+    memset(answers, 0, sizeof(*answers));
+}
+
+void output_status(struct server *server, const struct request *request, enum status status,
+                   const char *text)
+{
+    wire_buffer_clear(&server->out);
+    answer_write(&server->out, request->id, status, bytes_of(text));
+    output_now(server, request);
+}
+
+void output_begin_statuses(struct server *server, const struct request *request, uint32_t count)
+{
+    wire_buffer_clear(&server->out);
+    answer_write_head(&server->out, request->id, STATUS_OK);
+    wire_write_array(&server->out, count);
+}
+
+void output_end_statuses(struct server *server, const struct request *request)
+{
+    answer_write_end(&server->out, (struct bytes){NULL, 0});
+    output_durable(server, request->worker);
+    output_effects(server);
+}
+
+/* --- tasks ------------------------------------------------------------------------------------ */
+
+/* A TASKS message, or the body of a take's answer, that grows. */
+struct parcel {
+    const struct effect *first; /* NULL: nothing is in it */
+    size_t effects;
+    size_t count_at;
+    uint32_t tasks;
+};
+
+static void begin_parcel(struct server *server, struct parcel *parcel, const struct effect *effect)
+{
+    *parcel = (struct parcel){.first = effect};
+    wire_buffer_clear(&server->out);
+    if (effect->request)
+        answer_write_head(&server->out, effect->request, STATUS_OK);
+    else
+        message_write_head(&server->out, MESSAGE_TASKS, 1);
+    parcel->count_at = wire_write_array_later(&server->out);
+}
+
+/* Sent, or given back as if never granted. */
+static void end_parcel(struct server *server, struct parcel *parcel)
+{
+    if (!parcel->first)
+        return;
+    wire_patch_array(&server->out, parcel->count_at, parcel->tasks);
+    if (parcel->first->request)
+        answer_write_end(&server->out, (struct bytes){NULL, 0});
+    bool is_sent = !server->out.failed && socket_send(server, parcel->first->session,
+                                                      server->out.data, server->out.count);
+    for (size_t i = 0; !is_sent && i < parcel->effects; i++) {
+        struct event event = {.kind = EVENT_UNDELIVERED,
+                              .now = server->now,
+                              .number = parcel->first[i].number};
+        if (parcel->first[i].kind != EFFECT_TASK)
+            continue;
+        sched_step(server->sched, &event, &server->effects);
+        server->counts.undelivered++;
+    }
+    parcel->first = NULL;
+}
+
+static bool belongs(const struct server *server, const struct parcel *parcel,
+                    const struct effect *effect)
+{
+    if (!parcel->first || parcel->first->session != effect->session ||
+        parcel->first->request != effect->request)
+        return false;
+    /* A take is one answer, whatever its size; a stream is cut into messages. */
+    return effect->request ||
+           (server->out.count < MESSAGE_BYTES_SOFT && parcel->tasks < ITEMS_MAX);
+}
+
+static void add_task(struct server *server, struct parcel *parcel, const struct effect *effect)
+{
+    struct task task;
+    if (!belongs(server, parcel, effect)) {
+        end_parcel(server, parcel);
+        begin_parcel(server, parcel, effect);
+    }
+    parcel->effects++;
+    if (!sched_view_task(server->sched, effect, server->now, &task))
+        return;
+    task_write(&server->out, &task);
+    parcel->tasks++;
+}
+
+/* --- the others ------------------------------------------------------------------------------- */
+
+static void end_take(struct server *server, struct parcel *parcel, const struct effect *effect)
+{
+    if (belongs(server, parcel, effect)) {
+        parcel->effects++;
+        end_parcel(server, parcel);
+        return;
+    }
+    end_parcel(server, parcel);
+    wire_buffer_clear(&server->out);
+    answer_write_head(&server->out, effect->request, STATUS_OK);
+    wire_write_array(&server->out, 0);
+    answer_write_end(&server->out, (struct bytes){NULL, 0});
+    socket_send(server, effect->session, server->out.data, server->out.count);
+}
+
+static void send_cancel(struct server *server, const struct effect *effect)
+{
+    wire_buffer_clear(&server->out);
+    message_write_head(&server->out, MESSAGE_CANCEL, 1);
+    wire_write_array(&server->out, 1);
+    wire_write_uint(&server->out, effect->number);
+    socket_send(server, effect->session, server->out.data, server->out.count);
+}
+
+static void send_ping(struct server *server, uint32_t worker)
+{
+    wire_buffer_clear(&server->out);
+    message_write_head(&server->out, MESSAGE_PING, 1);
+    wire_write_uint(&server->out, 0);
+    socket_send(server, worker, server->out.data, server->out.count);
+}
+
+static void lose(struct server *server, uint32_t worker)
+{
+    wire_buffer_clear(&server->out);
+    error_write(&server->out, STATUS_NO_SESSION, bytes_of("the session has ended"));
+    socket_send(server, worker, server->out.data, server->out.count);
+    workers_remove(&server->workers, worker);
+}
+
+static void write_number(struct server *server, const struct effect *effect, uint64_t number)
+{
+    wire_buffer_clear(&server->out);
+    answer_write_head(&server->out, effect->request, effect->status);
+    wire_write_uint(&server->out, number);
+    answer_write_end(&server->out, (struct bytes){NULL, 0});
+}
+
+static void write_sync_done(struct server *server, const struct effect *effect)
+{
+    struct sync_counts counts = {0};
+    sched_sync_counts(server->sched, effect->number, &counts);
+    records_forget_tally(server, effect->number);
+    wire_buffer_clear(&server->out);
+    answer_write_head(&server->out, effect->request, effect->status);
+    sync_counts_write(&server->out, &counts);
+    answer_write_end(&server->out, effect->status ? bytes_of(status_text(effect->status))
+                                                  : (struct bytes){NULL, 0});
+}
+
+static void carry_out(struct server *server, struct parcel *parcel, const struct effect *effect)
+{
+    if (effect->kind == EFFECT_TASK) {
+        add_task(server, parcel, effect);
+        return;
+    }
+    if (effect->kind == EFFECT_TAKEN) {
+        end_take(server, parcel, effect);
+        return;
+    }
+    end_parcel(server, parcel);
+    switch (effect->kind) {
+    case EFFECT_TASK:
+    case EFFECT_TAKEN:
+        break;
+    case EFFECT_CANCEL:
+        send_cancel(server, effect);
+        break;
+    case EFFECT_PING:
+        send_ping(server, effect->session);
+        break;
+    case EFFECT_LOST:
+        lose(server, effect->session);
+        break;
+    case EFFECT_KICKED:
+        write_number(server, effect, effect->count);
+        output_durable(server, effect->session);
+        break;
+    case EFFECT_DRAINED:
+        write_number(server, effect, 0);
+        socket_send(server, effect->session, server->out.data, server->out.count);
+        break;
+    case EFFECT_SYNC_BEGUN:
+        write_number(server, effect, effect->number);
+        socket_send(server, effect->session, server->out.data, server->out.count);
+        break;
+    case EFFECT_SYNC_DONE:
+        write_sync_done(server, effect);
+        output_durable(server, effect->session);
+        break;
+    }
+}
+
+void output_effects(struct server *server)
+{
+    struct parcel parcel = {.first = NULL};
+    for (size_t i = 0; i < server->effects.count; i++)
+        carry_out(server, &parcel, &server->effects.list[i]);
+    end_parcel(server, &parcel);
+    server->effects.count = 0;
+}
+
+enum status server_step(struct server *server, const struct event *event)
+{
+    enum status status = sched_step(server->sched, event, &server->effects);
+    if (server->effects.count)
+        output_effects(server);
+    return status;
+}

@@ -1,0 +1,225 @@
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "server_internal.h"
+
+/* --- put and its kind ------------------------------------------------------------------------- */
+
+static void item_put(struct wire_reader *reader, union item *item)
+{
+    put_read(reader, &item->put);
+}
+
+static struct bytes read_queue(struct request *request)
+{
+    request->id = wire_read_uint(&request->reader);
+    return wire_read_bytes(&request->reader, MESSAGE_BYTES_MAX);
+}
+
+void records_put(struct server *server, struct request *request)
+{
+    uint32_t count;
+    struct bytes queue = read_queue(request);
+    if (!input_items(server, request, item_put, &count))
+        return;
+    struct event event = input_event(server, request, EVENT_PUT);
+    event.put.queue = queue;
+    output_begin_statuses(server, request, count);
+    for (uint32_t i = 0; i < count; i++) {
+        event.put.put = &server->items[i].put;
+        enum status status = storage_is_short(server)
+                                 ? STATUS_NO_SPACE
+                                 : sched_step(server->sched, &event, &server->effects);
+        wire_write_int(&server->out, status);
+    }
+    output_end_statuses(server, request);
+}
+
+/* REMOVE, RUN_NOW and KICK: a step for each key. */
+static void each_key(struct server *server, struct request *request, enum event_kind kind,
+                     struct bytes queue)
+{
+    uint32_t count;
+    if (!input_items(server, request, input_key, &count))
+        return;
+    struct event event = input_event(server, request, kind);
+    event.key.queue = queue;
+    output_begin_statuses(server, request, count);
+    for (uint32_t i = 0; i < count; i++) {
+        event.key.key = server->items[i].key;
+        wire_write_int(&server->out, sched_step(server->sched, &event, &server->effects));
+    }
+    output_end_statuses(server, request);
+}
+
+void records_remove(struct server *server, struct request *request)
+{
+    each_key(server, request, EVENT_REMOVE, read_queue(request));
+}
+
+void records_run_now(struct server *server, struct request *request)
+{
+    each_key(server, request, EVENT_RUN_NOW, read_queue(request));
+}
+
+void records_kick(struct server *server, struct request *request)
+{
+    struct bytes queue = read_queue(request);
+    if (!wire_take_nil(&request->reader) && request->head.fields >= 3) {
+        each_key(server, request, EVENT_KICK, queue);
+        return;
+    }
+    struct event event = input_event(server, request, EVENT_KICK_ALL);
+    event.key.queue = queue;
+    enum status status = server_step(server, &event);
+    if (status)
+        output_status(server, request, status, status_text(status));
+}
+
+/* --- control ---------------------------------------------------------------------------------- */
+
+/* One step, whose answer comes when it is durable. */
+static void step_durable(struct server *server, const struct request *request,
+                         const struct event *event)
+{
+    enum status status = server_step(server, event);
+    wire_buffer_clear(&server->out);
+    answer_write(&server->out, request->id, status,
+                 bytes_of(status ? status_text(status) : NULL));
+    output_durable(server, request->worker);
+}
+
+void records_pause(struct server *server, struct request *request)
+{
+    struct event event = input_event(server, request, EVENT_PAUSE);
+    event.key.queue = read_queue(request);
+    step_durable(server, request, &event);
+}
+
+void records_unpause(struct server *server, struct request *request)
+{
+    struct bytes queue = read_queue(request);
+    struct event event = input_event(server, request, queue.data ? EVENT_UNPAUSE : EVENT_UNDRAIN);
+    event.key.queue = queue;
+    step_durable(server, request, &event);
+}
+
+void records_drain(struct server *server, struct request *request)
+{
+    request->id = wire_read_uint(&request->reader);
+    struct event event = input_event(server, request, EVENT_DRAIN);
+    uint64_t wait_ms = wire_read_uint(&request->reader);
+    event.wait_us = (int64_t)(wait_ms < UINT32_MAX ? wait_ms : UINT32_MAX) * US_PER_MS;
+    enum status status = server_step(server, &event);
+    if (status)
+        output_status(server, request, status, status_text(status));
+}
+
+/* --- full sets -------------------------------------------------------------------------------- */
+
+static struct tally *find_tally(const struct server *server, uint64_t generation)
+{
+    for (uint32_t i = 0; i < server->tally_count; i++)
+        if (server->tallies[i].generation == generation)
+            return &server->tallies[i];
+    return NULL;
+}
+
+static struct tally *require_tally(struct server *server, uint64_t generation)
+{
+    struct tally *tally = find_tally(server, generation);
+    if (tally)
+        return tally;
+    for (uint32_t i = server->tally_count; i-- > 0;) /* of syncs that broke off */
+        if (!sched_sync_exists(server->sched, server->tallies[i].generation))
+            server->tallies[i] = server->tallies[--server->tally_count];
+    if (server->tally_count == server->tally_room) {
+        uint32_t room = server->tally_room ? server->tally_room * 2 : 8;
+        struct tally *tallies = realloc(server->tallies, room * sizeof(*tallies));
+        if (!tallies)
+            return NULL;
+        server->tallies = tallies;
+        server->tally_room = room;
+    }
+    tally = &server->tallies[server->tally_count++];
+    *tally = (struct tally){.generation = generation};
+    return tally;
+}
+
+void records_forget_tally(struct server *server, uint64_t generation)
+{
+    struct tally *tally = find_tally(server, generation);
+    if (tally)
+        *tally = server->tallies[--server->tally_count];
+}
+
+void records_sync_begin(struct server *server, struct request *request)
+{
+    struct sync_begin begin;
+    sync_begin_read(&request->reader, request->head.fields, &begin);
+    request->id = begin.id;
+    if (request->reader.status) {
+        input_refuse(server, request, STATUS_MALFORMED, "not a SYNC_BEGIN");
+        return;
+    }
+    struct event event = input_event(server, request, EVENT_SYNC_BEGIN);
+    event.sync_begin = &begin;
+    enum status status = storage_is_short(server) ? STATUS_NO_SPACE : server_step(server, &event);
+    if (status)
+        output_status(server, request, status, status_text(status));
+}
+
+void records_sync_chunk(struct server *server, struct request *request)
+{
+    uint32_t count;
+    request->id = wire_read_uint(&request->reader);
+    uint64_t generation = wire_read_uint(&request->reader);
+    const uint8_t *begin = request->reader.at;
+    if (!input_items(server, request, item_put, &count))
+        return;
+    struct tally *tally = require_tally(server, generation);
+    if (!tally) {
+        output_status(server, request, STATUS_NO_MEMORY, NULL);
+        return;
+    }
+    tally->checksum = (uint32_t)crc32(tally->checksum, begin, (uInt)(request->reader.at - begin));
+    tally->count += count;
+    struct event event = input_event(server, request, EVENT_SYNC_ITEM);
+    event.sync_item.generation = generation;
+    output_begin_statuses(server, request, count);
+    for (uint32_t i = 0; i < count; i++) {
+        event.sync_item.put = &server->items[i].put;
+        wire_write_int(&server->out, sched_step(server->sched, &event, &server->effects));
+    }
+    answer_write_end(&server->out, (struct bytes){NULL, 0});
+    output_now(server, request); /* nothing is promised before the commit */
+}
+
+void records_sync_commit(struct server *server, struct request *request)
+{
+    struct sync_commit commit;
+    sync_commit_read(&request->reader, request->head.fields, &commit);
+    request->id = commit.id;
+    if (request->reader.status) {
+        input_refuse(server, request, STATUS_MALFORMED, "not a SYNC_COMMIT");
+        return;
+    }
+    const struct tally *tally = find_tally(server, commit.generation);
+    struct event event = input_event(server, request, EVENT_SYNC_COMMIT);
+    event.sync_commit.commit = &commit;
+    event.sync_commit.count = tally ? tally->count : 0;
+    event.sync_commit.checksum = tally ? tally->checksum : 0;
+    enum status status = server_step(server, &event);
+    if (status)
+        output_status(server, request, status, status_text(status));
+}
+
+void records_sync_abort(struct server *server, struct request *request)
+{
+    request->id = wire_read_uint(&request->reader);
+    struct event event = input_event(server, request, EVENT_SYNC_ABORT);
+    event.sync_item.generation = wire_read_uint(&request->reader);
+    records_forget_tally(server, event.sync_item.generation);
+    step_durable(server, request, &event);
+}

@@ -1,0 +1,250 @@
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sysexits.h>
+#include <zmq.h>
+
+#include "link.h"
+#include "server_internal.h"
+
+/* --- opened ----------------------------------------------------------------------------------- */
+
+struct setting {
+    int option;
+    int value;
+    const char *name;
+};
+
+/* docs/architecture.md, "Sockets", says why. */
+static const struct setting settings[] = {
+    {ZMQ_ROUTER_MANDATORY, 1, "ROUTER_MANDATORY"},
+    {ZMQ_SNDHWM, HWM_MESSAGES, "SNDHWM"},
+    {ZMQ_RCVHWM, HWM_MESSAGES, "RCVHWM"},
+    {ZMQ_LINGER, 2000, "LINGER"},
+    {ZMQ_HANDSHAKE_IVL, 5000, "HANDSHAKE_IVL"},
+    {ZMQ_BACKLOG, 1024, "BACKLOG"},
+    {ZMQ_TCP_KEEPALIVE, 1, "TCP_KEEPALIVE"},
+    {ZMQ_TCP_KEEPALIVE_IDLE, 30, "TCP_KEEPALIVE_IDLE"},
+    {ZMQ_TCP_KEEPALIVE_INTVL, 10, "TCP_KEEPALIVE_INTVL"},
+    {ZMQ_TCP_KEEPALIVE_CNT, 3, "TCP_KEEPALIVE_CNT"},
+    {ZMQ_TCP_MAXRT, 30000, "TCP_MAXRT"},
+    {ZMQ_IPV6, 1, "IPV6"},
+};
+
+static bool fail(struct server *server, const char *what, const char *where)
+{
+    log_line(LOG_ERR, "the socket cannot be opened", "what", what, "where", where, "why",
+             zmq_strerror(zmq_errno()), NULL);
+    server->exit_code = zmq_errno() == EADDRINUSE ? EX_UNAVAILABLE : EX_OSERR;
+    return false;
+}
+
+static bool open_monitor(struct server *server)
+{
+    const char *endpoint = "inproc://everdue-broker-monitor";
+    int linger = 0;
+    if (zmq_socket_monitor(server->router, endpoint, ZMQ_EVENT_DISCONNECTED))
+        return fail(server, "monitor", endpoint);
+    server->monitor = zmq_socket(server->context, ZMQ_PAIR);
+    if (!server->monitor || zmq_setsockopt(server->monitor, ZMQ_LINGER, &linger, sizeof(linger)) ||
+        zmq_connect(server->monitor, endpoint))
+        return fail(server, "monitor", endpoint);
+    return true;
+}
+
+static bool bind_all(struct server *server)
+{
+    for (const char *const *endpoint = server->options->endpoints; *endpoint; endpoint++) {
+        char bound[256] = "";
+        size_t length = sizeof(bound);
+        if (zmq_bind(server->router, *endpoint))
+            return fail(server, "bind", *endpoint);
+        /* A wildcard port is known only now. */
+        if (zmq_getsockopt(server->router, ZMQ_LAST_ENDPOINT, bound, &length))
+            return fail(server, "bind", *endpoint);
+        log_line(LOG_NOTICE, "listening", "endpoint", bound, NULL);
+    }
+    return true;
+}
+
+bool socket_open(struct server *server)
+{
+    int64_t frame_bytes_max = MESSAGE_BYTES_MAX;
+    link_setup();
+    server->context = zmq_ctx_new();
+    if (!server->context || zmq_ctx_set(server->context, ZMQ_IO_THREADS, 1))
+        return fail(server, "context", NULL);
+    server->router = zmq_socket(server->context, ZMQ_ROUTER);
+    if (!server->router)
+        return fail(server, "socket", NULL);
+    for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
+        if (zmq_setsockopt(server->router, settings[i].option, &settings[i].value, sizeof(int)))
+            return fail(server, settings[i].name, NULL);
+    if (zmq_setsockopt(server->router, ZMQ_MAXMSGSIZE, &frame_bytes_max, sizeof(frame_bytes_max)))
+        return fail(server, "MAXMSGSIZE", NULL);
+    return open_monitor(server) && bind_all(server);
+}
+
+void socket_close(struct server *server)
+{
+    if (server->router)
+        zmq_close(server->router);
+    if (server->monitor)
+        zmq_close(server->monitor);
+    if (server->context)
+        zmq_ctx_term(server->context);
+    server->router = server->monitor = server->context = NULL;
+}
+
+/* --- read ------------------------------------------------------------------------------------- */
+
+/* Frames behind the second break the protocol; they are read and dropped. */
+static bool drop_rest(struct server *server, zmq_msg_t *frame)
+{
+    bool had_more = false;
+    while (zmq_msg_more(frame)) { /* ends with the message: libzmq delivers whole ones only */
+        had_more = true;
+        if (zmq_msg_recv(frame, server->router, ZMQ_DONTWAIT) < 0)
+            break;
+    }
+    return had_more;
+}
+
+static void handle_message(struct server *server, zmq_msg_t *identity, zmq_msg_t *frame)
+{
+    struct request request = {
+        .identity = {zmq_msg_data(identity), (uint32_t)zmq_msg_size(identity)},
+        .fd = zmq_msg_get(frame, ZMQ_SRCFD),
+    };
+    request.worker = workers_find(&server->workers, request.identity);
+    server->counts.messages_in++;
+    server->counts.bytes_in += zmq_msg_size(frame);
+    if (zmq_msg_more(frame)) {
+        drop_rest(server, frame);
+        input_refuse(server, &request, STATUS_MALFORMED, "a message is one frame");
+        return;
+    }
+    input_message(server, &request, zmq_msg_data(frame), zmq_msg_size(frame));
+}
+
+/* One message. False: there is none. */
+static bool read_one(struct server *server)
+{
+    zmq_msg_t identity, frame;
+    zmq_msg_init(&identity);
+    if (zmq_msg_recv(&identity, server->router, ZMQ_DONTWAIT) < 0) {
+        zmq_msg_close(&identity);
+        return false;
+    }
+    zmq_msg_init(&frame);
+    if (zmq_msg_more(&identity) && zmq_msg_recv(&frame, server->router, ZMQ_DONTWAIT) >= 0)
+        handle_message(server, &identity, &frame);
+    zmq_msg_close(&frame);
+    zmq_msg_close(&identity);
+    return true;
+}
+
+uint32_t socket_read(struct server *server)
+{
+    uint32_t count = 0;
+    while (count < INPUT_MESSAGES_MAX && read_one(server))
+        count++;
+    return count;
+}
+
+/* --- written ---------------------------------------------------------------------------------- */
+
+bool socket_send_to(struct server *server, struct bytes identity, const void *data, size_t count)
+{
+    if (zmq_send(server->router, identity.data, identity.count, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
+        return false;
+    if (zmq_send(server->router, data, count, ZMQ_DONTWAIT) < 0)
+        return false;
+    server->counts.messages_out++;
+    server->counts.bytes_out += count;
+    return true;
+}
+
+bool socket_send(struct server *server, uint32_t number, const void *data, size_t count)
+{
+    const struct worker *worker = workers_at(&server->workers, number);
+    struct bytes identity = {worker->identity, worker->identity_bytes};
+    return worker->is_here && socket_send_to(server, identity, data, count);
+}
+
+/* --- broken connections ----------------------------------------------------------------------- */
+
+void socket_read_monitor(struct server *server)
+{
+    for (int i = 0; i < INPUT_MESSAGES_MAX; i++) {
+        uint8_t event[6];
+        char address[256];
+        int fd;
+        if (zmq_recv(server->monitor, event, sizeof(event), ZMQ_DONTWAIT) != sizeof(event))
+            return;
+        zmq_recv(server->monitor, address, sizeof(address), ZMQ_DONTWAIT);
+        memcpy(&fd, event + 2, sizeof(fd));
+        uint32_t number = workers_find_fd(&server->workers, fd);
+        if (number == SLAB_NONE)
+            continue;
+        struct worker *worker = workers_at(&server->workers, number);
+        if (!worker->probes_left)
+            server->workers.suspect_count++;
+        worker->probes_left = PROBES;
+        worker->fd = -1; /* may be used again for another connection */
+    }
+}
+
+/* The monitor's word is a hint: file descriptors are used again. A mandatory send says for certain. */
+static bool is_broken(struct server *server, uint32_t number)
+{
+    wire_buffer_clear(&server->out);
+    message_write_head(&server->out, MESSAGE_PING, 1);
+    wire_write_uint(&server->out, 0);
+    return !socket_send(server, number, server->out.data, server->out.count) &&
+           zmq_errno() == EHOSTUNREACH;
+}
+
+static void give_up(struct server *server, uint32_t number)
+{
+    const struct worker *worker = workers_at(&server->workers, number);
+    struct event event = {
+        .kind = EVENT_DISCONNECT,
+        .now = server->now,
+        .session = number,
+        .wait_us = worker->is_ipc ? 0 : server->options->reconnect_us,
+    };
+    struct sched_session_view view;
+    bool has_leases =
+        sched_view_session(server->sched, number, &view) && (view.in_flight || view.credit);
+    if (!has_leases)
+        event.wait_us = 0; /* nothing to come back for */
+    server_step(server, &event);
+    if (event.wait_us == 0)
+        workers_remove(&server->workers, number);
+}
+
+void socket_probe(struct server *server)
+{
+    if (!server->workers.suspect_count)
+        return;
+    uint32_t number = workers_next(&server->workers, 0);
+    for (; number != SLAB_NONE; number = workers_next(&server->workers, number + 1)) {
+        struct worker *worker = workers_at(&server->workers, number);
+        if (!worker->probes_left)
+            continue;
+        bool broken = is_broken(server, number);
+        worker->probes_left = broken ? 0 : (uint8_t)(worker->probes_left - 1);
+        if (!worker->probes_left)
+            server->workers.suspect_count--;
+        if (broken)
+            give_up(server, number);
+    }
+}
+
+void socket_cut(struct server *server, uint32_t number)
+{
+    const struct worker *worker = workers_at(&server->workers, number);
+    if (worker->fd >= 0)
+        shutdown(worker->fd, SHUT_RDWR); /* never close: it is libzmq's */
+}

@@ -1,0 +1,227 @@
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "server_internal.h"
+
+/* --- loading ---------------------------------------------------------------------------------- */
+
+static enum status visit_row(const struct store_row *row, const uint8_t *bytes, void *user)
+{
+    struct server *server = user;
+    return sched_load_row(server->sched, row, bytes);
+}
+
+static enum status visit_record(const struct store_state *state, const uint8_t *body,
+                                uint32_t count, void *user)
+{
+    struct server *server = user;
+    return sched_load_record(server->sched, state, body, count);
+}
+
+static bool open_store(struct server *server)
+{
+    const struct server_options *options = server->options;
+    char why[1024] = "";
+    struct store_options store = {
+        .directory = options->store_directory,
+        .sync = options->sync == SYNC_NEVER ? STORE_SYNC_NEVER : STORE_SYNC_ALWAYS,
+    };
+    enum status status = options->store_directory
+                             ? store_open_lmdb(&server->store, &store, why, sizeof(why))
+                             : store_open_memory(&server->store);
+    if (status == STATUS_OK)
+        return true;
+    log_line(LOG_ERR, "the store cannot be opened", "directory", options->store_directory, "why",
+             why[0] ? why : status_text(status), NULL);
+    server->exit_code = status == STATUS_LOCKED ? EX_UNAVAILABLE
+                        : status == STATUS_CORRUPT ? EX_DATAERR
+                                                   : EX_IOERR;
+    return false;
+}
+
+/* Numbers are drawn from durably reserved ones only: the first block is written before anything else. */
+static void reserve_first(struct server *server)
+{
+    while (!server->exit_code && sched_reserve_wanted(server->sched)) {
+        storage_turn(server);
+        if (server->is_in_flight && store_fd(server->store) >= 0) {
+            struct timespec pause = {.tv_nsec = 1000000};
+            nanosleep(&pause, NULL); /* the process serves nobody yet */
+        }
+    }
+}
+
+bool storage_open(struct server *server)
+{
+    struct store_visitor visitor = {.row = visit_row, .record = visit_record, .user = server};
+    if (!open_store(server))
+        return false;
+    server->batch = store_batch_new();
+    enum status status = server->batch ? STATUS_OK : STATUS_NO_MEMORY;
+    if (!status)
+        status = store_load(server->store, &visitor);
+    if (!status)
+        status = sched_load_end(server->sched, server->now);
+    if (status) {
+        log_line(LOG_ERR, "the store cannot be loaded", "directory",
+                 server->options->store_directory, "why", status_text(status), "try",
+                 status == STATUS_CORRUPT ? "everdue-broker --check-store" : NULL, NULL);
+        server->exit_code = status == STATUS_CORRUPT ? EX_DATAERR : EX_IOERR;
+        return false;
+    }
+    server->fence = server->store->fence;
+    reserve_first(server);
+    return server->exit_code == 0;
+}
+
+void storage_close(struct server *server)
+{
+    store_batch_destroy(&server->batch);
+    store_destroy(&server->store);
+    answers_release(&server->filling);
+    answers_release(&server->sealed);
+}
+
+/* --- batches ---------------------------------------------------------------------------------- */
+
+/* The batch on its way is on disk: what it acknowledges may be said. */
+static void finish_batch(struct server *server, struct store_batch *batch)
+{
+    if (batch->status) {
+        log_line(LOG_CRIT, "the store failed; nothing more is acknowledged", "why",
+                 status_text(batch->status), "directory", server->options->store_directory, NULL);
+        server_fail(server, EX_IOERR);
+    } else {
+        if (server->options->sync != SYNC_INTERVAL) {
+            struct event event = {.kind = EVENT_DURABLE, .now = server->now};
+            server_step(server, &event);
+            output_answers(server, &server->sealed);
+        }
+        if (server->reserve_in_flight) {
+            struct event event = {.kind = EVENT_RESERVED,
+                                  .now = server->now,
+                                  .number = server->reserve_in_flight};
+            server_step(server, &event);
+        }
+    }
+    server->reserve_in_flight = 0;
+    server->is_in_flight = false;
+    store_batch_clear(batch);
+    server->batch = batch;
+}
+
+static void take_done(struct server *server)
+{
+    struct store_batch *batch = store_take_done(server->store);
+    if (batch)
+        finish_batch(server, batch);
+}
+
+static void submit(struct server *server)
+{
+    server->fence.sequence++;
+    server->batch->fence = server->fence;
+    enum status status = store_submit(server->store, server->batch);
+    if (status) {
+        log_line(LOG_CRIT, "the store takes no more", "why", status_text(status), NULL);
+        server_fail(server, EX_IOERR);
+        return;
+    }
+    server->batch = NULL;
+    server->is_in_flight = true;
+    server->batch_has_content = false;
+    server->reserve_in_flight = server->reserve_wanted;
+    server->reserve_wanted = 0;
+}
+
+/* Memory for the copy may be out: then the turn goes on and it is tried again in the next. */
+static bool seal(struct server *server)
+{
+    uint64_t wanted = sched_reserve_wanted(server->sched);
+    size_t states = server->batch->state_count, rows = server->batch->row_count;
+    if (sched_seal(server->sched, server->batch)) {
+        server->batch->state_count = states;
+        server->batch->row_count = rows;
+        return false;
+    }
+    if (wanted)
+        server->reserve_wanted = wanted;
+    server->batch_has_content = true;
+    return true;
+}
+
+/* Every change is acknowledged as soon as it is sealed; the disk gets one batch an interval. */
+static void turn_interval(struct server *server)
+{
+    if (server->batch && sched_is_dirty(server->sched) && seal(server)) {
+        struct event event = {.kind = EVENT_DURABLE, .now = server->now};
+        server_step(server, &event);
+    }
+    output_answers(server, &server->filling);
+    bool is_time = server->now.mono_us >= server->next_submit_mono_us || server->reserve_wanted;
+    if (server->batch && server->batch_has_content && is_time) {
+        server->next_submit_mono_us = server->now.mono_us + server->options->sync_interval_us;
+        submit(server);
+    }
+}
+
+static void turn_durable(struct server *server)
+{
+    if (server->is_in_flight)
+        return;
+    if (!sched_is_dirty(server->sched)) {
+        output_answers(server, &server->filling);
+        return;
+    }
+    if (!seal(server))
+        return;
+    struct answers sealed = server->sealed; /* empty: nothing is in flight */
+    server->sealed = server->filling;
+    server->filling = sealed;
+    submit(server);
+}
+
+static void check_space(struct server *server)
+{
+    struct store_health health;
+    if (!server->options->store_directory || server->now.mono_us < server->next_space_mono_us)
+        return;
+    server->next_space_mono_us = server->now.mono_us + SPACE_CHECK_US;
+    store_get_health(server->store, &health);
+    bool is_short = health.full || health.disk_free_bytes < server->options->free_bytes_least;
+    if (is_short != server->is_disk_short)
+        log_line(is_short ? LOG_ERR : LOG_NOTICE,
+                 is_short ? "the disk is nearly full: puts and syncs are refused"
+                          : "there is room on the disk again",
+                 "directory", server->options->store_directory, "free_bytes",
+                 log_u64(health.disk_free_bytes), NULL);
+    server->is_disk_short = is_short;
+    server->is_store_full = health.full;
+}
+
+void storage_turn(struct server *server)
+{
+    if (server->exit_code)
+        return;
+    check_space(server);
+    take_done(server);
+    if (server->options->sync == SYNC_INTERVAL)
+        turn_interval(server);
+    else
+        turn_durable(server);
+    if (store_fd(server->store) < 0) /* in memory: done at once */
+        take_done(server);
+}
+
+int64_t storage_next_mono_us(const struct server *server)
+{
+    if (server->batch_has_content && server->batch)
+        return server->next_submit_mono_us;
+    return TIME_US_NEVER;
+}
+
+bool storage_is_short(const struct server *server)
+{
+    return server->is_disk_short;
+}

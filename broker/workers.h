@@ -1,0 +1,54 @@
+/* workers.h - who is connected: routing identity <-> session number.
+ *
+ * A connection has an entry from its HELLO on. The number is the session's in the core; it is
+ * used again after the entry is gone. Identities are bytes of libzmq's, never shown to anybody.
+ */
+#ifndef EVERDUE_WORKERS_H
+#define EVERDUE_WORKERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "slab.h"
+#include "table.h"
+#include "wire.h"
+
+enum { IDENTITY_BYTES_MAX = 32 };
+
+struct worker {
+    uint32_t next; /* chain */
+    uint8_t identity_bytes;
+    uint8_t identity[IDENTITY_BYTES_MAX];
+    int fd;       /* libzmq's, for recognising it in monitor events; -1 unknown. Never closed here */
+    bool is_ipc;
+    bool is_here; /* the entry is in use */
+    uint8_t probes_left; /* the connection seems broken: looks that are still to be taken */
+    uint32_t mistakes;   /* messages that were malformed */
+};
+
+struct workers {
+    struct slab slab;
+    struct table by_identity;
+    uint32_t suspect_count; /* workers with probes left */
+};
+
+void workers_init(struct workers *workers);
+void workers_release(struct workers *workers);
+
+static inline struct worker *workers_at(const struct workers *workers, uint32_t number)
+{
+    return slab_at(&workers->slab, number);
+}
+
+/* SLAB_NONE: not connected. */
+uint32_t workers_find(const struct workers *workers, struct bytes identity);
+uint32_t workers_find_fd(const struct workers *workers, int fd);
+
+/* SLAB_NONE when memory is out or the identity is none of libzmq's own. */
+uint32_t workers_add(struct workers *workers, struct bytes identity, int fd);
+void workers_remove(struct workers *workers, uint32_t number);
+
+/* The next one in use at or above `number`; SLAB_NONE. */
+uint32_t workers_next(const struct workers *workers, uint32_t number);
+
+#endif
