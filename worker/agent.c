@@ -1,0 +1,267 @@
+#include "agent.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "log.h"
+
+enum {
+    FRAMES_MAX = 64,  /* taken in, or sent, in one turn */
+    FULL_WAIT_MS = 5, /* before a full socket is tried again */
+    LOG_TEXT_BYTES = 600,
+    WAIT_MS_MAX = 60000,
+};
+
+struct agent {
+    struct agent_options options;
+    struct mailbox *mailbox;
+    struct link *link;
+    struct session *session;
+    pthread_t thread;
+    struct bytes unsent; /* a frame for which the socket had no room */
+    int64_t leave_us;    /* when to end in any case */
+    uint64_t malformed;  /* told of so far */
+    uint64_t welcomes;
+    bool was_live;
+    bool was_stopping;
+    struct log_limit refusals;
+    struct log_limit losses;
+};
+
+/* --- what people are told --------------------------------------------------------------------- */
+
+__attribute__((format(printf, 3, 4))) static void tell(struct agent *agent, int level,
+                                                       const char *format, ...)
+{
+    char text[LOG_TEXT_BYTES];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    if (agent->options.log)
+        agent->options.log(level, text, agent->options.log_user);
+    else
+        log_line(level, text, NULL);
+}
+
+static void tell_refusal(struct agent *agent, int64_t now_us)
+{
+    const char *text;
+    uint64_t held_back;
+    enum status status = session_take_refusal(agent->session, &text);
+    if (status && log_limit_allows(&agent->refusals, now_us, &held_back))
+        tell(agent, LOG_ERR, "the broker at %s refused: %s (%s)", agent->options.link.endpoint,
+             text, status_name(status));
+    const struct session_counts *counts = session_counts(agent->session);
+    if (counts->malformed != agent->malformed &&
+        log_limit_allows(&agent->refusals, now_us, &held_back)) {
+        tell(agent, LOG_ERR, "%llu messages from %s made no sense",
+             (unsigned long long)(counts->malformed - agent->malformed),
+             agent->options.link.endpoint);
+        agent->malformed = counts->malformed;
+    }
+}
+
+static void tell_changes(struct agent *agent, int64_t now_us)
+{
+    const char *endpoint = agent->options.link.endpoint;
+    uint64_t held_back;
+    tell_refusal(agent, now_us);
+
+    bool is_live = session_state(agent->session) == SESSION_LIVE;
+    uint64_t welcomes = session_counts(agent->session)->welcomes;
+    if (is_live && welcomes != agent->welcomes)
+        tell(agent, LOG_INFO, "connected to the broker at %s", endpoint);
+    else if (agent->was_live && session_state(agent->session) == SESSION_CLOSED &&
+             log_limit_allows(&agent->losses, now_us, &held_back))
+        tell(agent, LOG_WARNING, "lost the broker at %s, trying again", endpoint);
+    agent->was_live = is_live;
+    agent->welcomes = welcomes;
+
+    if (session_is_stopping(agent->session) && !agent->was_stopping) {
+        const char *reason;
+        bool is_mistake = session_stop_status(agent->session, &reason) != STATUS_OK;
+        agent->was_stopping = true;
+        tell(agent, is_mistake ? LOG_ERR : LOG_INFO, "takes no more work: %s", reason);
+    }
+}
+
+/* --- a turn ----------------------------------------------------------------------------------- */
+
+/* Whether there may be more. */
+static bool receive_frames(struct agent *agent, struct moment now)
+{
+    for (int i = 0; i < FRAMES_MAX; i++) {
+        const uint8_t *data;
+        size_t count;
+        if (link_receive(agent->link, &data, &count) != STATUS_OK)
+            return false;
+        session_receive(agent->session, data, count, now);
+    }
+    return true;
+}
+
+static void carry_out_orders(struct agent *agent, struct moment now)
+{
+    struct mailbox_orders orders;
+    mailbox_collect(agent->mailbox, &orders);
+    for (uint32_t i = 0; i < orders.touch_count; i++)
+        session_touch(agent->session, orders.touches[i].lease, orders.touches[i].lease_ms);
+    free(orders.touches);
+    struct lease *lease;
+    while ((lease = lease_chain_take(&orders.leases)))
+        session_mail(agent->session, lease);
+    if (orders.stop)
+        session_stop(agent->session, STATUS_OK, bytes_of(orders.stop_reason));
+    if (orders.leave) {
+        session_leave(agent->session);
+        agent->leave_us = now.mono_us + (int64_t)orders.leave_ms * US_PER_MS;
+    }
+}
+
+static void deliver(struct agent *agent)
+{
+    const struct session_counts *counts = session_counts(agent->session);
+    struct mailbox_news news = {
+        .arrived = session_take_arrived(agent->session),
+        .counts = {.received = counts->received,
+                   .reported = counts->reported,
+                   .acknowledged = counts->acknowledged,
+                   .refused = counts->refused,
+                   .outbox = counts->outbox,
+                   .connected = session_state(agent->session) == SESSION_LIVE},
+        .payload_bytes_max = session_payload_bytes_max(agent->session),
+        .stopping = session_is_stopping(agent->session),
+    };
+    news.stop_status = session_stop_status(agent->session, &news.stop_reason);
+    news.probed = session_take_probe(agent->session, &news.probe_status);
+    mailbox_deliver(agent->mailbox, &news);
+}
+
+/* Whether there may be more to send at once; false, too, when the socket is full. */
+static bool send_frames(struct agent *agent, struct moment now)
+{
+    for (int i = 0; i < FRAMES_MAX; i++) {
+        if (!agent->unsent.data && !session_next_frame(agent->session, now, &agent->unsent))
+            return false;
+        if (link_send(agent->link, agent->unsent.data, agent->unsent.count) == STATUS_BUSY)
+            return false;
+        agent->unsent.data = NULL;
+    }
+    return true;
+}
+
+static void reopen_if_wanted(struct agent *agent, struct moment now)
+{
+    if (session_state(agent->session) == SESSION_CLOSED)
+        agent->unsent.data = NULL; /* it was meant for the connection that is gone */
+    if (!session_wants_reopen(agent->session))
+        return;
+    enum status status = link_reopen(agent->link);
+    if (status == STATUS_OK) {
+        session_opened(agent->session, now);
+        return;
+    }
+    session_open_failed(agent->session, now);
+    tell(agent, LOG_ERR, "cannot open a socket: %s", status_text(status));
+}
+
+/* Rounded up: a wait that ends too early would only be repeated. */
+static int wait_ms(const struct agent *agent, struct moment now)
+{
+    int64_t until_us = session_wait_until(agent->session);
+    if (agent->leave_us < until_us)
+        until_us = agent->leave_us;
+    if (until_us <= now.mono_us)
+        return 1; /* without memory or a socket a turn may achieve nothing: never spin */
+    int64_t ms = (until_us - now.mono_us - 1) / US_PER_MS + 1;
+    if (agent->unsent.data && ms > FULL_WAIT_MS)
+        ms = FULL_WAIT_MS;
+    return ms < WAIT_MS_MAX ? (int)ms : WAIT_MS_MAX;
+}
+
+static void turn(struct agent *agent)
+{
+    struct moment now = clock_now();
+    bool more = receive_frames(agent, now);
+    carry_out_orders(agent, now);
+    session_pass(agent->session, now);
+    deliver(agent);
+    more = send_frames(agent, now) || more;
+    reopen_if_wanted(agent, now);
+    more = send_frames(agent, now) || more;
+    tell_changes(agent, now.mono_us);
+    if (!more && session_state(agent->session) != SESSION_ENDED)
+        link_wait(agent->link, agent->mailbox->agent_fd, wait_ms(agent, clock_now()));
+}
+
+static void *run(void *argument)
+{
+    struct agent *agent = argument;
+    session_opened(agent->session, clock_now());
+    while (session_state(agent->session) != SESSION_ENDED && clock_now().mono_us < agent->leave_us)
+        turn(agent);
+    return NULL;
+}
+
+/* --- start and end ---------------------------------------------------------------------------- */
+
+static void agent_free(struct agent *agent)
+{
+    link_destroy(&agent->link);
+    session_destroy(&agent->session);
+    free(agent);
+}
+
+/* With all signals blocked: threads inherit that. */
+static enum status start(struct agent *agent)
+{
+    link_setup();
+    enum status status = link_new(&agent->link, &agent->options.link);
+    if (status)
+        return status;
+    agent->session = session_new(&agent->options.session);
+    if (!agent->session)
+        return STATUS_NO_MEMORY;
+    if (pthread_create(&agent->thread, NULL, run, agent) != 0)
+        return STATUS_NO_MEMORY;
+    return STATUS_OK;
+}
+
+enum status agent_start(struct agent **agent, const struct agent_options *options,
+                        struct mailbox *mailbox)
+{
+    struct agent *made = calloc(1, sizeof(*made));
+    if (!made)
+        return STATUS_NO_MEMORY;
+    made->options = *options;
+    made->mailbox = mailbox;
+    made->leave_us = TIME_US_NEVER;
+
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    enum status status = start(made);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (status) {
+        agent_free(made);
+        return status;
+    }
+    *agent = made;
+    return STATUS_OK;
+}
+
+void agent_join(struct agent **agent)
+{
+    if (!*agent)
+        return;
+    pthread_join((*agent)->thread, NULL);
+    agent_free(*agent);
+    *agent = NULL;
+}

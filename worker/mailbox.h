@@ -1,0 +1,93 @@
+/* mailbox.h - between the caller's thread, which handles tasks, and the agent's, which speaks with
+ * the broker: leases go both ways in chains of any length, under one lock each time.
+ *
+ * Each side has an eventfd that becomes readable when something is there for it. It is written once
+ * until the other side has emptied the box, not for every lease.
+ */
+#ifndef EVERDUE_WORKER_MAILBOX_H
+#define EVERDUE_WORKER_MAILBOX_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "everdue/worker.h"
+#include "lease.h"
+#include "session.h"
+
+/* What the caller wants of the agent. */
+struct mailbox_orders {
+    struct lease_chain leases;   /* sent back */
+    struct touch_order *touches; /* owned by who collects */
+    uint32_t touch_count;
+    bool stop;
+    char stop_reason[SESSION_TEXT_BYTES];
+    bool leave;
+    uint32_t leave_ms; /* how long to wait for what is unanswered */
+};
+
+struct touch_order {
+    uint64_t lease;
+    uint32_t lease_ms;
+};
+
+/* What the agent tells the caller. */
+struct mailbox_news {
+    struct lease_chain arrived;
+    struct everdue_worker_counts counts;
+    uint32_t payload_bytes_max;
+    bool stopping;
+    enum status stop_status;
+    const char *stop_reason;
+    bool probed;
+    enum status probe_status;
+};
+
+struct mailbox {
+    pthread_mutex_t lock;
+    pthread_cond_t probe_answered;
+    int agent_fd;
+    int caller_fd;
+    bool agent_woken;
+    bool caller_woken;
+    uint32_t touch_room;
+    struct mailbox_orders orders;
+    struct lease_chain arrived;
+    struct everdue_worker_counts counts;
+    _Atomic uint32_t payload_bytes_max;
+    atomic_bool stopping;
+    enum status stop_status;
+    char stop_reason[SESSION_TEXT_BYTES];
+    bool probed;
+    enum status probe_status;
+};
+
+/* False: no file descriptors. */
+bool mailbox_init(struct mailbox *mailbox);
+void mailbox_release(struct mailbox *mailbox);
+
+/* --- the caller's side ------------------------------------------------------------------------ */
+
+/* Hand over all of `leases`, which is empty then. */
+void mailbox_send(struct mailbox *mailbox, struct lease_chain *leases);
+/* Append what has arrived. Nothing there: caller_fd is not readable any more. */
+void mailbox_receive(struct mailbox *mailbox, struct lease_chain *leases);
+/* False: no memory. */
+bool mailbox_touch(struct mailbox *mailbox, uint64_t lease, uint32_t lease_ms);
+/* From any thread. */
+void mailbox_stop(struct mailbox *mailbox, enum status status, const char *reason);
+bool mailbox_is_stopping(struct mailbox *mailbox);
+enum status mailbox_stop_status(struct mailbox *mailbox, const char **reason);
+void mailbox_leave(struct mailbox *mailbox, uint32_t leave_ms);
+void mailbox_counts(struct mailbox *mailbox, struct everdue_worker_counts *counts);
+/* The answer to the report that was sent with `probe`; TIMED_OUT after `wait_ms`. */
+enum status mailbox_wait_probe(struct mailbox *mailbox, uint32_t wait_ms);
+
+/* --- the agent's side ------------------------------------------------------------------------- */
+
+/* All orders since; touches are to be freed. */
+void mailbox_collect(struct mailbox *mailbox, struct mailbox_orders *orders);
+void mailbox_deliver(struct mailbox *mailbox, const struct mailbox_news *news);
+
+#endif

@@ -1,0 +1,155 @@
+#include "everdue/worker.h"
+
+#include <stdlib.h>
+#include <sysexits.h>
+
+#include "clock.h"
+#include "log.h"
+#include "worker_private.h"
+
+enum {
+    BATCH_MAX = 4096,
+    FLUSH_US = US_PER_MS, /* a report waits no longer for others */
+    FLUSH_BYTES = 128 * 1024,
+};
+
+/* --- one at a time ---------------------------------------------------------------------------- */
+
+struct single {
+    everdue_handler *handler;
+    void *user;
+};
+
+/* Handles what is there. Reports of quick handlers go together, so that the agent is not woken for
+ * each; no report waits longer than FLUSH_US or for a task that is not there. */
+static void work_off(struct everdue_worker *worker, const struct single *single)
+{
+    int64_t now_us = clock_now().mono_us;
+    int64_t flushed_us = now_us;
+    struct lease *lease;
+    while ((lease = worker_take(worker, now_us))) {
+        struct everdue_result result;
+        everdue_result_init(&result);
+        single->handler(&lease->task, &result, single->user);
+        now_us = clock_now().mono_us;
+        worker_report(worker, lease, &result, now_us);
+        if (now_us - flushed_us < FLUSH_US && worker_unflushed_bytes(worker) < FLUSH_BYTES)
+            continue;
+        worker_flush(worker);
+        flushed_us = now_us;
+    }
+}
+
+/* --- batches ---------------------------------------------------------------------------------- */
+
+struct batch {
+    everdue_batch_handler *handler;
+    void *user;
+    size_t max;
+    const struct everdue_task **tasks;
+    struct lease **leases;
+    struct everdue_result *results;
+};
+
+static bool batch_init(struct batch *batch, everdue_batch_handler *handler, size_t max, void *user)
+{
+    if (max == 0 || max > BATCH_MAX)
+        max = BATCH_MAX;
+    batch->handler = handler;
+    batch->user = user;
+    batch->max = max;
+    batch->tasks = calloc(max, sizeof(*batch->tasks));
+    batch->leases = calloc(max, sizeof(*batch->leases));
+    batch->results = calloc(max, sizeof(*batch->results));
+    return batch->tasks && batch->leases && batch->results;
+}
+
+static void batch_release(struct batch *batch)
+{
+    free(batch->tasks);
+    free(batch->leases);
+    free(batch->results);
+}
+
+static size_t take_batch(struct everdue_worker *worker, struct batch *batch)
+{
+    int64_t now_us = clock_now().mono_us;
+    size_t count = 0;
+    while (count < batch->max) {
+        struct lease *lease = worker_take(worker, now_us);
+        if (!lease)
+            break;
+        batch->leases[count] = lease;
+        batch->tasks[count] = &lease->task;
+        everdue_result_init(&batch->results[count]);
+        count++;
+    }
+    return count;
+}
+
+static void work_off_batches(struct everdue_worker *worker, struct batch *batch)
+{
+    size_t count;
+    while ((count = take_batch(worker, batch)) > 0) {
+        batch->handler(batch->tasks, batch->results, count, batch->user);
+        int64_t now_us = clock_now().mono_us;
+        for (size_t i = 0; i < count; i++)
+            worker_report(worker, batch->leases[i], &batch->results[i], now_us);
+        worker_flush(worker);
+    }
+}
+
+/* --- the loop --------------------------------------------------------------------------------- */
+
+static int finish(struct everdue_worker *worker)
+{
+    enum status status = mailbox_stop_status(&worker->mailbox, &(const char *){NULL});
+    worker_close(&worker, worker->stop_timeout_ms);
+    return status == STATUS_OK ? 0 : EX_CONFIG;
+}
+
+/* The options were refused, or there is no thread, socket or memory. */
+static int worker_refused(const struct everdue_worker_options *options, const char *why)
+{
+    if (options->log)
+        options->log(LOG_ERR, why, options->log_user);
+    else
+        log_line(LOG_ERR, "the worker cannot start", "why", why, NULL);
+    return EX_CONFIG;
+}
+
+int everdue_worker_run(const struct everdue_worker_options *options, everdue_handler *handler,
+                       void *user)
+{
+    const char *why;
+    struct everdue_worker *worker = everdue_worker_new(options, &why);
+    if (!worker)
+        return worker_refused(options, why);
+    const struct single single = {handler, user};
+    while (!everdue_worker_stopping(worker)) {
+        work_off(worker, &single);
+        worker_wait(worker, -1);
+    }
+    return finish(worker);
+}
+
+int everdue_worker_run_batch(const struct everdue_worker_options *options,
+                             everdue_batch_handler *handler, size_t max_batch, void *user)
+{
+    const char *why;
+    struct batch batch;
+    struct everdue_worker *worker = NULL;
+    bool has_room = batch_init(&batch, handler, max_batch, user);
+    if (has_room)
+        worker = everdue_worker_new(options, &why);
+    if (!worker) {
+        batch_release(&batch);
+        return worker_refused(options, has_room ? why : "no memory");
+    }
+    while (!everdue_worker_stopping(worker)) {
+        work_off_batches(worker, &batch);
+        worker_wait(worker, -1);
+    }
+    batch_release(&batch);
+    return finish(worker);
+}

@@ -1,0 +1,255 @@
+#include "everdue/worker.h"
+
+#include <assert.h>
+#include <poll.h>
+#include <string.h>
+
+#include "clock.h"
+#include "convert.h"
+#include "worker_private.h"
+
+enum { PROBE_WAIT_MS = 5000 };
+
+static struct lease *lease_of(const struct everdue_task *task)
+{
+    return (struct lease *)(uintptr_t)task; /* task is its first member, and ours to change */
+}
+
+/* --- taking ----------------------------------------------------------------------------------- */
+
+static void send_back(struct everdue_worker *worker, struct lease *lease, enum lease_mail mail)
+{
+    lease->mail = mail;
+    lease_chain_append(&worker->outgoing, lease);
+}
+
+void worker_flush(struct everdue_worker *worker)
+{
+    worker->sheet = NULL; /* its reports own it */
+    mailbox_send(&worker->mailbox, &worker->outgoing);
+}
+
+struct lease *worker_take(struct everdue_worker *worker, int64_t mono_us)
+{
+    if (!worker->inbox.first)
+        mailbox_receive(&worker->mailbox, &worker->inbox);
+    bool stopping = mailbox_is_stopping(&worker->mailbox);
+    struct lease *lease;
+    while ((lease = lease_chain_take(&worker->inbox))) {
+        int64_t ends_us = atomic_load(&lease->ends_us);
+        bool is_over = ends_us != 0 && ends_us <= mono_us;
+        if (stopping || is_over) {
+            /* Somebody else may have it by now: better not begun than run twice. */
+            send_back(worker, lease, LEASE_MAIL_UNBEGUN);
+        } else if (lease_begin(lease, mono_us)) {
+            lease->task.deadline_mono_us = ends_us;
+            return lease;
+        } else {
+            send_back(worker, lease, LEASE_MAIL_SKIPPED);
+        }
+    }
+    worker_flush(worker);
+    return NULL;
+}
+
+bool worker_wait(struct everdue_worker *worker, int wait_ms)
+{
+    struct pollfd poll_fd = {.fd = worker->mailbox.caller_fd, .events = POLLIN};
+    return poll(&poll_fd, 1, wait_ms) > 0;
+}
+
+static int rest_ms(int64_t until_us)
+{
+    int64_t rest_us = until_us - clock_now().mono_us;
+    return rest_us <= 0 ? 0 : (int)((rest_us - 1) / US_PER_MS + 1);
+}
+
+const struct everdue_task *everdue_worker_next(struct everdue_worker *worker, int wait_ms)
+{
+    int64_t now_us = clock_now().mono_us;
+    const int64_t until_us = now_us + (int64_t)wait_ms * US_PER_MS;
+    for (;;) { /* ends when the wait does: each turn without a task waits */
+        struct lease *lease = worker_take(worker, now_us);
+        if (lease)
+            return &lease->task;
+        if (wait_ms == 0 || mailbox_is_stopping(&worker->mailbox))
+            return NULL;
+        /* A signal ends the wait, too: the caller may want to look at what it said. */
+        if (!worker_wait(worker, wait_ms < 0 ? -1 : rest_ms(until_us)))
+            return NULL;
+        now_us = clock_now().mono_us;
+    }
+}
+
+int everdue_worker_fd(struct everdue_worker *worker)
+{
+    return worker->mailbox.caller_fd;
+}
+
+bool everdue_worker_is_cancelled(struct everdue_worker *worker, const struct everdue_task *task)
+{
+    (void)worker;
+    struct lease *lease = lease_of(task);
+    int64_t ends_us = atomic_load(&lease->ends_us);
+    lease->task.deadline_mono_us = ends_us;
+    return ends_us <= clock_now().mono_us;
+}
+
+/* --- reporting -------------------------------------------------------------------------------- */
+
+static uint32_t saturated(int64_t us)
+{
+    if (us < 0)
+        return 0;
+    return us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
+}
+
+static bool names_no_next(const struct report *report, const struct everdue_task *task)
+{
+    return report->outcome == OUTCOME_OK && report->due_us == TIME_US_NEVER &&
+           report->in_us == TIME_US_NEVER && task->every_us == 0;
+}
+
+/* Room in the sheet is undone when the report did not fit, so that those before it stay whole. */
+static bool write_report(struct everdue_worker *worker, struct lease *lease,
+                         const struct report *report)
+{
+    if (!worker->sheet)
+        worker->sheet = report_sheet_new();
+    if (!worker->sheet)
+        return false;
+    struct wire_buffer *bytes = &worker->sheet->bytes;
+    size_t offset = bytes->count;
+    report_write(bytes, report);
+    if (bytes->failed) {
+        bytes->count = offset;
+        bytes->failed = false;
+        return false;
+    }
+    worker->sheet->reports++;
+    lease->sheet = worker->sheet;
+    lease->report_offset = offset;
+    lease->report_bytes = (uint32_t)(bytes->count - offset);
+    return true;
+}
+
+static void drop_empty_sheet(struct everdue_worker *worker)
+{
+    if (!worker->sheet || worker->sheet->reports > 0)
+        return;
+    worker->sheet->reports = 1;
+    report_sheet_drop(worker->sheet);
+    worker->sheet = NULL;
+}
+
+/* Whether the record is a one-shot job, which needs no next time, only the broker knows. So the
+ * first such report waits for its answer: a handler that forgot the next time learns it at once. */
+static enum status probe(struct everdue_worker *worker)
+{
+    worker_flush(worker);
+    enum status status = mailbox_wait_probe(&worker->mailbox, PROBE_WAIT_MS);
+    if (status >= 0)
+        worker->proven = true;
+    return status == STATUS_NO_NEXT ? STATUS_NO_NEXT : STATUS_OK;
+}
+
+static void stop_as_told(struct everdue_worker *worker, struct bytes error)
+{
+    char reason[SESSION_TEXT_BYTES] = "the handler asked to stop";
+    error = bytes_cut_utf8(error, sizeof(reason) - 1);
+    if (error.count > 0) {
+        memcpy(reason, error.data, error.count);
+        reason[error.count] = '\0';
+    }
+    worker_flush(worker);
+    mailbox_stop(&worker->mailbox, STATUS_INTERRUPTED, reason);
+}
+
+enum status worker_report(struct everdue_worker *worker, struct lease *lease,
+                          const struct everdue_result *result, int64_t mono_us)
+{
+    const struct everdue_task *task = &lease->task;
+    int64_t begun_us = atomic_load(&lease->begun_us);
+    assert(begun_us > 0);
+    struct report report = {
+        .name = {lease->queue, convert_in(task->key), task->lease},
+        .state = task->state,
+        .waited_us = saturated(begun_us - lease->arrived_us),
+        .ran_us = saturated(mono_us - begun_us),
+    };
+    enum status status =
+        convert_result(result, atomic_load(&worker->mailbox.payload_bytes_max), &report);
+    bool open_ended = names_no_next(&report, task);
+    if (open_ended && worker->every_us > 0)
+        report.in_us = worker->every_us;
+    lease->probe = open_ended && worker->every_us == 0 && !worker->proven;
+
+    if (!write_report(worker, lease, &report)) {
+        drop_empty_sheet(worker);
+        send_back(worker, lease, LEASE_MAIL_BEGUN);
+        return STATUS_NO_MEMORY;
+    }
+    bool probes = lease->probe;
+    send_back(worker, lease, LEASE_MAIL_REPORT);
+    if (probes)
+        status = probe(worker);
+    if (result->stop)
+        stop_as_told(worker, report.error);
+    return status;
+}
+
+size_t worker_unflushed_bytes(const struct everdue_worker *worker)
+{
+    return worker->sheet ? worker->sheet->bytes.count : 0;
+}
+
+int everdue_worker_report(struct everdue_worker *worker, const struct everdue_task *task,
+                          const struct everdue_result *result)
+{
+    enum status status = worker_report(worker, lease_of(task), result, clock_now().mono_us);
+    worker_flush(worker);
+    return (int)status;
+}
+
+void everdue_worker_give_back(struct everdue_worker *worker, const struct everdue_task *task,
+                              bool begun)
+{
+    send_back(worker, lease_of(task), begun ? LEASE_MAIL_BEGUN : LEASE_MAIL_UNBEGUN);
+    worker_flush(worker);
+}
+
+void everdue_worker_touch(struct everdue_worker *worker, const struct everdue_task *task,
+                          uint32_t lease_ms)
+{
+    if (lease_ms < LEASE_MS_MIN)
+        lease_ms = LEASE_MS_MIN;
+    if (lease_ms > LEASE_MS_MAX)
+        lease_ms = LEASE_MS_MAX;
+    mailbox_touch(&worker->mailbox, task->lease, lease_ms);
+}
+
+/* --- stopping and looking --------------------------------------------------------------------- */
+
+void everdue_worker_stop(struct everdue_worker *worker, const char *reason)
+{
+    mailbox_stop(&worker->mailbox, STATUS_OK, reason ? reason : "asked to");
+}
+
+bool everdue_worker_stopping(struct everdue_worker *worker)
+{
+    return mailbox_is_stopping(&worker->mailbox);
+}
+
+int everdue_worker_stop_status(struct everdue_worker *worker, const char **reason)
+{
+    const char *text;
+    enum status status = mailbox_stop_status(&worker->mailbox, &text);
+    if (reason)
+        *reason = text;
+    return (int)status;
+}
+
+void everdue_worker_counts(struct everdue_worker *worker, struct everdue_worker_counts *counts)
+{
+    mailbox_counts(&worker->mailbox, counts);
+}
