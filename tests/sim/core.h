@@ -1,0 +1,51 @@
+/* core.h - the core as the simulation sees it: itself, or with a bug planted between it and the
+ * oracles.
+ *
+ * An oracle that was never seen to speak proves nothing. Each planted bug corrupts one answer,
+ * effect or call in the way a real bug would; a simulation with it must fail.
+ */
+#ifndef EVERDUE_CORE_H
+#define EVERDUE_CORE_H
+
+#include "disk.h"
+#include "sched.h"
+
+enum bug {
+    BUG_NONE,
+    BUG_REPEATED_LEASE,   /* now and then a task carries the number of an earlier lease */
+    BUG_FORGOTTEN_RECORD, /* a record is not loaded at a restart */
+    BUG_STALE_ACCEPTED,   /* a stale report is answered with ok */
+    BUG_FORGOTTEN_PUT,    /* a put is answered and not carried out */
+    BUG_EARLY,            /* the core is told a time 2 s ahead */
+    BUG_UNPAUSED,         /* a pause is answered and not carried out */
+    BUG_UNWRITTEN_STATES, /* a batch is said to be durable whose states were not written */
+    BUG_UNRESERVED,       /* numbers are used whose reservation was not written */
+    BUG_COUNTED_RETURN,   /* what is given back as not begun is given back as begun */
+    BUG_LOST_TASK,        /* ready records are no longer handed out from some moment on */
+    BUG_FORGOTTEN_PRUNE,  /* the prune of a sync is not carried out */
+    BUG_DOUBLE_GRANT,     /* a task is shown to two sessions */
+};
+enum { BUG_COUNT = BUG_DOUBLE_GRANT + 1 };
+
+/* "repeated-lease". */
+const char *bug_name(enum bug bug);
+/* BUG_COUNT: there is no such bug. */
+enum bug bug_find(const char *name);
+
+struct core {
+    struct sched *sched;
+    enum bug bug;
+    uint64_t steps;
+    uint64_t last_lease;
+    uint32_t countdown; /* chances that pass before the bug shows */
+    bool is_stuck;
+};
+
+void core_init(struct core *core, const struct sched_settings *settings, enum bug bug);
+void core_release(struct core *core);
+enum status core_load(struct core *core, const struct disk *disk, struct moment now);
+enum status core_step(struct core *core, const struct event *event, struct effects *effects);
+/* What the disk gets of a batch. */
+void core_write(struct core *core, struct disk *disk, struct store_batch *batch);
+
+#endif

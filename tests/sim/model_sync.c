@@ -1,0 +1,360 @@
+/* model_sync.c - full sets. A commit is carried out in slices that an onlooker cannot see; each key
+ * is as it was or as it shall be, and all are as they shall be when the commit is answered. */
+#include "model.h"
+
+#include <string.h>
+
+static struct model_sync *find_sync(struct model *model, uint64_t generation)
+{
+    for (uint32_t queue = 0; queue < MODEL_QUEUES; queue++)
+        if (generation && model->now.syncs[queue].generation == generation)
+            return &model->now.syncs[queue];
+    return NULL;
+}
+
+static uint32_t queue_of(const struct model *model, const struct model_sync *sync)
+{
+    return (uint32_t)(sync - model->now.syncs);
+}
+
+static bool is_out(const struct model_record *record)
+{
+    return record->lease || record->is_held;
+}
+
+/* What a line says of the compared fields: absent is the default. */
+static struct model_put whole(const struct model_sync *sync, const struct model_put *line)
+{
+    struct model_put put = {
+        .is_given = true,
+        .has_every = true,
+        .has_rank = true,
+        .has_payload = true,
+        .has_group = true,
+        .has_once = true,
+        .has_due = line->has_due && sync->due_take,
+        .due_us = line->due_us,
+    };
+    put.fields.every_us = line->has_every ? line->fields.every_us : 0;
+    put.fields.rank = line->has_rank ? line->fields.rank : 0;
+    put.fields.payload = line->has_payload ? line->fields.payload : 0;
+    put.fields.group = line->has_group ? line->fields.group : 0;
+    put.fields.once = line->has_once && line->fields.once;
+    return put;
+}
+
+static bool differs(const struct model_record *record, const struct model_put *put)
+{
+    return record->fields.every_us != put->fields.every_us ||
+           record->fields.rank != put->fields.rank ||
+           record->fields.payload != put->fields.payload ||
+           record->fields.group != put->fields.group || record->fields.once != put->fields.once ||
+           (put->has_due && record->due_us != put->due_us);
+}
+
+/* --- before the commit ------------------------------------------------------------------------ */
+
+void model_sync_touch(struct model *model, uint32_t queue, uint32_t key)
+{
+    struct model_sync *sync = &model->now.syncs[queue];
+    if (sync->generation && !sync->is_applied[key])
+        sync->is_touched[key] = true;
+}
+
+void model_sync_drop_session(struct model *model, uint32_t session)
+{
+    for (uint32_t queue = 0; queue < MODEL_QUEUES; queue++)
+        if (model->now.syncs[queue].session == session && !model->now.syncs[queue].is_committed)
+            model->now.syncs[queue].generation = 0;
+}
+
+void model_sync_begin(const struct model_step *step)
+{
+    struct model *model = step->model;
+    const struct sync_begin *begin = step->event->sync_begin;
+    struct model_sync *sync = &model->now.syncs[model_index(begin->queue)];
+    if (step->status == STATUS_CONFLICT && sync->generation)
+        return;
+    if (sync->generation && !sync->is_disturbed)
+        model_expect(step, STATUS_CONFLICT, "second sync of a queue");
+    model_expect(step, STATUS_OK, "begin of a sync");
+    *sync = (struct model_sync){
+        .session = step->event->session,
+        .due_take = begin->due_take,
+        .spread_us = begin->spread_us,
+        .wall_low_us = step->now.wall_us,
+        .wall_high_us = step->now.wall_us,
+    };
+    for (size_t i = 0; i < step->effect_count; i++)
+        if (step->effects[i].kind == EFFECT_SYNC_BEGUN)
+            sync->generation = step->effects[i].number;
+    if (!sync->generation)
+        model_fail(model, "a sync has no generation");
+}
+
+void model_sync_item(const struct model_step *step)
+{
+    struct model *model = step->model;
+    struct model_sync *sync = find_sync(model, step->event->sync_item.generation);
+    if (!sync || sync->session != step->event->session || sync->is_committed) {
+        if (step->status >= 0)
+            model_fail(model, "a line of a sync that is not there was taken");
+        return;
+    }
+    if (sync->is_disturbed && step->status < 0)
+        return;
+    uint32_t key = model_index(step->event->sync_item.put->key);
+    struct model_record *record = model_record(model, queue_of(model, sync), key);
+    sync->lines++;
+    if (sync->staged[key].is_given) {
+        model_expect(step, STATUS_DUPLICATE, "a key that comes twice in a sync");
+        sync->rejected++;
+        return;
+    }
+    sync->staged[key] = model_read_put(step->event->sync_item.put, step->now);
+    struct model_put put = whole(sync, &sync->staged[key]);
+    if (sync->is_touched[key] || record->pending.is_given) {
+        if (step->status < 0)
+            model_fail(model, "a line of a sync was refused: %s", status_name(step->status));
+    } else if (!record->exists) {
+        model_expect(step, STATUS_CREATED, "a line with a new key");
+    } else {
+        model_expect(step, differs(record, &put) ? STATUS_CHANGED : STATUS_UNCHANGED,
+                     "a line with a known key");
+    }
+}
+
+void model_sync_abort(const struct model_step *step)
+{
+    struct model_sync *sync = find_sync(step->model, step->event->sync_item.generation);
+    if (!sync || sync->is_committed || sync->is_disturbed)
+        return;
+    model_expect(step, STATUS_OK, "abort of a sync");
+    sync->generation = 0;
+}
+
+/* --- the commit ------------------------------------------------------------------------------- */
+
+static bool breaks_guard(const struct model *model, const struct model_sync *sync)
+{
+    uint32_t queue = queue_of(model, sync);
+    uint64_t records = 0, pruned = 0;
+    for (uint32_t key = 0; key < MODEL_KEYS; key++) {
+        const struct model_record *record = &model->now.records[queue][key];
+        records += record->exists;
+        pruned += record->exists && !sync->staged[key].is_given && !sync->is_touched[key];
+    }
+    return sync->prune && pruned * 1000000 > records * sync->prune_max_ppm;
+}
+
+/* Nothing was changed. Whether the sync is still open is not said. */
+static void fail_commit(const struct model_step *step, struct model_sync *sync, enum status status)
+{
+    const struct sync_commit *commit = step->event->sync_commit.commit;
+    bool is_mismatch = commit->count != step->event->sync_commit.count ||
+                       commit->checksum != step->event->sync_commit.checksum;
+    if (status == STATUS_MISMATCH && !is_mismatch)
+        model_fail(step->model, "a commit that matches was refused");
+    if (status == STATUS_PRUNE_GUARD && !breaks_guard(step->model, sync))
+        model_fail(step->model, "the guard refused a prune within its share");
+    if (status != STATUS_MISMATCH && status != STATUS_PRUNE_GUARD)
+        model_fail(step->model, "commit: answered %s", status_name(status));
+    sync->is_disturbed = true;
+    sync->is_committed = false;
+}
+
+void model_sync_commit(const struct model_step *step)
+{
+    struct model *model = step->model;
+    const struct sync_commit *commit = step->event->sync_commit.commit;
+    struct model_sync *sync = find_sync(model, commit->generation);
+    if (!sync || sync->session != step->event->session || sync->is_committed || sync->is_disturbed)
+        return;
+    sync->prune = commit->prune && !sync->rejected;
+    sync->prune_max_ppm = commit->prune_max_ppm;
+    sync->request = step->event->request;
+    sync->is_dry = commit->dry_run;
+    if (step->status) {
+        fail_commit(step, sync, step->status);
+        return;
+    }
+    if (commit->count != step->event->sync_commit.count ||
+        commit->checksum != step->event->sync_commit.checksum)
+        sync->request_status = STATUS_MISMATCH;
+    else if (breaks_guard(model, sync))
+        sync->request_status = STATUS_PRUNE_GUARD;
+    else
+        sync->request_status = STATUS_OK;
+    sync->is_committed = sync->request_status == STATUS_OK && !sync->is_dry;
+    model_sync_slice(step);
+}
+
+/* --- slices ----------------------------------------------------------------------------------- */
+
+static void apply_new(const struct model_step *step, struct model_sync *sync, uint32_t key)
+{
+    struct model *model = step->model;
+    struct model_record *record = model_record(model, queue_of(model, sync), key);
+    const struct model_put *line = &sync->staged[key];
+    struct record_view view;
+    if (!model_view(model, record, &view))
+        return;
+    int64_t window_us = sync->spread_us ? sync->spread_us : line->fields.every_us;
+    if (line->has_due || !(sync->spread_us || line->has_every))
+        window_us = 0;
+    int64_t low = line->has_due ? line->due_us : sync->wall_low_us;
+    int64_t high = line->has_due ? line->due_us : sync->wall_high_us + window_us;
+    if (view.due_us < low || view.due_us > high)
+        model_fail(model, "sync: q%u k%u is due %lld us off", queue_of(model, sync), key,
+                   (long long)(view.due_us < low ? view.due_us - low : view.due_us - high));
+    *record = (struct model_record){.exists = true, .due_us = view.due_us};
+    model_overlay(&record->fields, line);
+    model->now.created++;
+    sync->counts.created++;
+    model_renumber(model, record);
+    sync->is_applied[key] = true;
+}
+
+static void apply_prune(const struct model_step *step, struct model_sync *sync, uint32_t key)
+{
+    struct model *model = step->model;
+    struct model_record *record = model_record(model, queue_of(model, sync), key);
+    struct record_view view;
+    if (model_view(model, record, &view))
+        return;
+    if (record->lease && record->session != MODEL_DETACHED &&
+        !model_has_effect(step, EFFECT_CANCEL, record->lease))
+        model_fail(model, "prune: lease %llu was not cancelled", (unsigned long long)record->lease);
+    model_drop_record(model, record);
+    sync->counts.pruned++;
+    sync->is_applied[key] = true;
+}
+
+static void apply_known(const struct model_step *step, struct model_sync *sync, uint32_t key)
+{
+    struct model *model = step->model;
+    struct model_record *record = model_record(model, queue_of(model, sync), key);
+    struct model_put put = whole(sync, &sync->staged[key]);
+    struct record_view view;
+    if (is_out(record))
+        return; /* pending, which nobody sees before the lease ends */
+    if (!differs(record, &put)) {
+        if (model_view(model, record, &view) && view.state == record->state)
+            return;
+    } else if (!model_view(model, record, &view) || view.state == record->state) {
+        return;
+    }
+    model_overlay(&record->fields, &put);
+    if (put.has_due)
+        record->due_us = put.due_us;
+    model_renumber(model, record);
+    sync->is_applied[key] = true;
+}
+
+static void apply_key(const struct model_step *step, struct model_sync *sync, uint32_t key)
+{
+    struct model_record *record = model_record(step->model, queue_of(step->model, sync), key);
+    if (sync->is_applied[key] || sync->is_touched[key])
+        return;
+    if (sync->staged[key].is_given && !record->exists)
+        apply_new(step, sync, key);
+    else if (sync->staged[key].is_given)
+        apply_known(step, sync, key);
+    else if (record->exists && sync->prune)
+        apply_prune(step, sync, key);
+}
+
+/* The lease of a record ended while a commit is being carried out: did the commit reach it before?
+ */
+void model_sync_resolve(const struct model_step *step, struct model_record *record, bool is_lost)
+{
+    struct model *model = step->model;
+    uint32_t queue = model_queue_of(model, record), key = model_key_of(model, record);
+    struct model_sync *sync = &model->now.syncs[queue];
+    struct record_view view;
+    if (!sync->generation || !sync->is_committed || sync->is_applied[key] ||
+        sync->is_touched[key] || !sync->staged[key].is_given || !model_view(model, record, &view))
+        return;
+    struct model_put put = whole(sync, &sync->staged[key]);
+    bool was_reached = model_index(view.payload) == put.fields.payload &&
+                       view.rank == put.fields.rank && view.every_us == put.fields.every_us &&
+                       (!put.has_due || view.due_us == put.due_us) &&
+                       (!is_lost || view.state != record->state);
+    if (!was_reached)
+        return;
+    model_merge(&record->pending, &put);
+    sync->is_applied[key] = true;
+}
+
+static void end_commit(const struct model_step *step, struct model_sync *sync)
+{
+    struct model *model = step->model;
+    uint32_t queue = queue_of(model, sync);
+    struct sync_counts counts;
+    for (uint32_t key = 0; key < MODEL_KEYS; key++) {
+        struct model_record *record = model_record(model, queue, key);
+        if (sync->is_applied[key] || sync->is_touched[key])
+            continue;
+        struct model_put put = whole(sync, &sync->staged[key]);
+        if (!sync->staged[key].is_given) {
+            if (record->exists && sync->prune)
+                model_fail(model, "sync: q%u k%u was not pruned", queue, key);
+        } else if (!record->exists) {
+            model_fail(model, "sync: q%u k%u was not created", queue, key);
+        } else if (is_out(record)) {
+            if (differs(record, &put) || record->pending.is_given) {
+                model_merge(&record->pending, &put);
+                model_change(model, record);
+            }
+        } else if (differs(record, &put)) {
+            model_fail(model, "sync: q%u k%u was not changed", queue, key);
+        }
+    }
+    if (!sched_sync_counts(model->core->sched, sync->generation, &counts))
+        model_fail(model, "sync: there are no counts");
+    else if (counts.created != sync->counts.created || counts.pruned != sync->counts.pruned ||
+             counts.rejected != sync->rejected ||
+             counts.created + counts.changed + counts.unchanged + counts.rejected + counts.kept <
+                 sync->lines)
+        model_fail(model,
+                   "sync: counted +%llu ~%llu =%llu, %llu rejected, %llu kept, %llu pruned; "
+                   "expected +%llu, %u rejected, %llu pruned of %u lines",
+                   (unsigned long long)counts.created, (unsigned long long)counts.changed,
+                   (unsigned long long)counts.unchanged, (unsigned long long)counts.rejected,
+                   (unsigned long long)counts.kept, (unsigned long long)counts.pruned,
+                   (unsigned long long)sync->counts.created, sync->rejected,
+                   (unsigned long long)sync->counts.pruned, sync->lines);
+    sync->generation = 0;
+}
+
+void model_sync_slice(const struct model_step *step)
+{
+    struct model *model = step->model;
+    for (uint32_t queue = 0; queue < MODEL_QUEUES; queue++) {
+        struct model_sync *sync = &model->now.syncs[queue];
+        if (!sync->generation || (!sync->is_committed && !sync->request))
+            continue;
+        if (sync->is_committed)
+            for (uint32_t key = 0; key < MODEL_KEYS; key++)
+                apply_key(step, sync, key);
+        bool is_done = false;
+        enum status status = STATUS_OK;
+        for (size_t i = 0; i < step->effect_count; i++)
+            if (step->effects[i].kind == EFFECT_SYNC_DONE &&
+                step->effects[i].number == sync->generation) {
+                is_done = true;
+                status = step->effects[i].status;
+            }
+        if (!is_done &&
+            (!sync->is_committed || sync->request || sched_has_work(model->core->sched)))
+            continue;
+        if (status != sync->request_status)
+            model_fail(model, "commit: answered %s, expected %s", status_name(status),
+                       status_name(sync->request_status));
+        if (sync->is_committed)
+            end_commit(step, sync);
+        else
+            sync->is_disturbed = true;
+        sync->request = 0;
+    }
+}

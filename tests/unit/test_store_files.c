@@ -1,0 +1,395 @@
+/* test_store_files.c - backups, checks, dumps, versions, and a disk that becomes full. */
+#include "store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "store_lmdb.h"
+#include "test_store_help.h"
+
+static char directory[HELP_PATH_BYTES];
+static char difference[STORE_WHY_BYTES + 64];
+
+static int make_directory(void **state)
+{
+    (void)state;
+    help_directory(directory);
+    return 0;
+}
+
+static int remove_directory(void **state)
+{
+    (void)state;
+    help_remove(directory);
+    return 0;
+}
+
+static void commit_model(struct store *store, struct store_fence *fence, struct model *model,
+                         int batches)
+{
+    struct store_batch *batch = store_batch_new();
+    for (int i = 0; i < batches; i++) {
+        model_step(model, batch);
+        assert_int_equal(help_commit(store, fence, batch), STATUS_OK);
+    }
+    store_batch_destroy(&batch);
+}
+
+static void assert_equals_model(const struct model *model, struct store *store)
+{
+    if (!model_equals(model, store, difference, sizeof(difference)))
+        fail_msg("%s", difference);
+}
+
+/* --- backup ---------------------------------------------------------------------------------- */
+
+static void copy_path(char path[HELP_PATH_BYTES])
+{
+    int count = snprintf(path, HELP_PATH_BYTES, "%.200s-copy", directory);
+    assert_true(count > 0 && count < HELP_PATH_BYTES);
+}
+
+static void a_backup_has_the_content_and_an_identity_of_its_own(void **state)
+{
+    (void)state;
+    char copy[HELP_PATH_BYTES];
+    char why[STORE_WHY_BYTES];
+    struct store_options options = help_options(directory);
+    struct store *store = help_open(&options);
+    struct store_fence fence = store->fence;
+    struct model *model = model_new(1);
+    struct store first = *store;
+    copy_path(copy);
+    commit_model(store, &fence, model, 30);
+    assert_int_equal(store_backup(store, copy, why, sizeof(why)), STATUS_OK);
+    assert_int_equal(store_backup(store, copy, why, sizeof(why)), STATUS_BAD_FIELD);
+    assert_int_equal(store_backup(store, "/nowhere/at/all", why, sizeof(why)), STATUS_NOT_FOUND);
+    assert_non_null(strstr(why, "/nowhere/at/all"));
+    store_destroy(&store);
+    options.directory = copy;
+    store = help_open(&options);
+    assert_memory_not_equal(store->id, first.id, sizeof(first.id));
+    assert_int_equal(store->fence.sequence, model->sequence);
+    assert_equals_model(model, store);
+    store_destroy(&store);
+    help_remove(copy);
+    free(model);
+}
+
+struct backup {
+    struct store *store;
+    char copy[HELP_PATH_BYTES];
+    enum status status;
+    atomic_bool done;
+};
+
+static void *run_backup(void *argument)
+{
+    struct backup *backup = argument;
+    char why[STORE_WHY_BYTES];
+    backup->status = store_backup(backup->store, backup->copy, why, sizeof(why));
+    atomic_store(&backup->done, true);
+    return NULL;
+}
+
+static void a_backup_beside_commits_and_checkpoints_is_one_moment_of_them(void **state)
+{
+    (void)state;
+    struct store_options options = help_options(directory);
+    options.journal_bytes_max = 1;
+    options.sync = STORE_SYNC_NEVER;
+    struct store *store = help_open(&options);
+    struct store_fence fence = store->fence;
+    struct model *model = model_new(2);
+    commit_model(store, &fence, model, 50);
+    for (int round = 0; round < 5; round++) {
+        struct backup backup = {.store = store};
+        pthread_t thread;
+        copy_path(backup.copy);
+        assert_int_equal(pthread_create(&thread, NULL, run_backup, &backup), 0);
+        while (!atomic_load(&backup.done))
+            commit_model(store, &fence, model, 1);
+        pthread_join(thread, NULL);
+        assert_int_equal(backup.status, STATUS_OK);
+        struct store_options copy_options = help_options(backup.copy);
+        struct store *copy = help_open(&copy_options);
+        struct model *then = model_new(2);
+        struct store_batch *batch = store_batch_new();
+        while (then->sequence < copy->fence.sequence) {
+            model_step(then, batch);
+            store_batch_clear(batch);
+        }
+        assert_equals_model(then, copy);
+        store_destroy(&copy);
+        store_batch_destroy(&batch);
+        free(then);
+        help_remove(backup.copy);
+    }
+    store_destroy(&store);
+    free(model);
+}
+
+/* --- check, dump, version -------------------------------------------------------------------- */
+
+struct lines {
+    char text[8192];
+};
+
+static void add_line(const char *line, void *user)
+{
+    struct lines *lines = user;
+    size_t count = strlen(lines->text);
+    snprintf(lines->text + count, sizeof(lines->text) - count, "%s\n", line);
+}
+
+static void a_check_counts_what_is_there_and_says_that_all_is_well(void **state)
+{
+    (void)state;
+    struct lines lines = {""};
+    struct store_options options = help_options(directory);
+    struct store *store = help_open(&options);
+    struct store_fence fence = store->fence;
+    struct model *model = model_new(3);
+    char records[64];
+    uint64_t present = 0;
+    commit_model(store, &fence, model, 10);
+    store_destroy(&store);
+    assert_int_equal(store_check_lmdb(directory, add_line, &lines), STATUS_OK);
+    for (uint64_t i = 1; i <= model->numbers; i++)
+        present += model->records[i].present;
+    snprintf(records, sizeof(records), "\nrecords: %" PRIu64 "\n", present);
+    assert_non_null(strstr(lines.text, records));
+    assert_non_null(strstr(lines.text, "epoch 1 sequence 10\n"));
+    assert_non_null(strstr(lines.text, ", 0 leaked\n"));
+    assert_non_null(strstr(lines.text, "all is well\n"));
+    assert_int_equal(store_check_lmdb("/nowhere/at/all", add_line, &lines), STATUS_IO);
+    free(model);
+}
+
+static void a_dump_prints_a_line_for_each_row(void **state)
+{
+    (void)state;
+    struct lines lines = {""};
+    struct store_options options = help_options(directory);
+    struct store *store = help_open(&options);
+    struct store_fence fence = store->fence;
+    struct store_batch *batch = store_batch_new();
+    struct store_row queue = {.table = STORE_QUEUES, .a = 1, .count = 7};
+    struct store_row record = {.table = STORE_RECORDS, .a = 17, .count = 2};
+    struct store_state known = {17, 90211, 1763823600000000, 1, 2, STATE_PRESENT, {0}};
+    assert_true(store_batch_add_row(batch, &queue, "default"));
+    assert_true(store_batch_add_row(batch, &record, "\x93\xa9"));
+    assert_true(store_batch_add_state(batch, &known));
+    assert_int_equal(help_commit(store, &fence, batch), STATUS_OK);
+    store_destroy(&store);
+    assert_int_equal(store_dump_lmdb(directory, add_line, &lines), STATUS_OK);
+    const char *rest = strchr(lines.text, '\n');
+    assert_non_null(rest);
+    assert_string_equal(rest + 1, "queues 1 0 64656661756c74\n"
+                                  "records 17 state 90211 due_us 1763823600000000 failures 1 "
+                                  "crashes 2 flags 1 body 93a9\n");
+    store_batch_destroy(&batch);
+}
+
+/* Writes the row as a later version would. */
+static void store_format(uint32_t format)
+{
+    struct store_lmdb_env env;
+    struct store_lmdb_env_options options = {.path = directory};
+    MDB_txn *txn = NULL;
+    char why[STORE_WHY_BYTES];
+    char info_key[] = "info";
+    MDB_val key = {.mv_size = 4, .mv_data = info_key};
+    assert_int_equal(store_lmdb_env_open(&env, &options, why), STATUS_OK);
+    assert_int_equal(mdb_txn_begin(env.env, NULL, 0, &txn), 0);
+    env.info.transaction = mdb_txn_id(txn);
+    env.info.format = format;
+    env.info.checksum = 0;
+    env.info.checksum = store_lmdb_checksum(STORE_LMDB_INFO, 0, 0, &env.info, sizeof(env.info));
+    MDB_val value = {.mv_size = sizeof(env.info), .mv_data = &env.info};
+    assert_int_equal(mdb_put(txn, env.tables[STORE_LMDB_INFO], &key, &value, 0), 0);
+    assert_int_equal(mdb_txn_commit(txn), 0);
+    store_lmdb_env_close(&env);
+}
+
+static void a_store_of_a_newer_version_is_refused(void **state)
+{
+    (void)state;
+    char why[STORE_WHY_BYTES];
+    struct store_options options = help_options(directory);
+    struct store *store = help_open(&options);
+    store_destroy(&store);
+    store_format(STORE_LMDB_FORMAT + 1);
+    assert_int_equal(store_open_lmdb(&store, &options, why, sizeof(why)), STATUS_VERSION);
+    assert_non_null(strstr(why, "newer version"));
+}
+
+static void another_process_that_raised_the_epoch_fences_off_the_first(void **state)
+{
+    (void)state;
+    struct store_options options = help_options(directory);
+    struct store *store = help_open(&options);
+    struct store_fence fence = store->fence;
+    struct model *model = model_new(4);
+    struct store_batch *batch = store_batch_new();
+    commit_model(store, &fence, model, 5);
+    /* What a second process does where flock does not work, through the handles of the first. */
+    struct store_lmdb *lmdb = (struct store_lmdb *)store;
+    struct store_lmdb_info info;
+    MDB_txn *txn = NULL;
+    char why[STORE_WHY_BYTES];
+    assert_int_equal(mdb_txn_begin(lmdb->lmdb.env, NULL, 0, &txn), 0);
+    assert_int_equal(store_lmdb_env_get_info(&lmdb->lmdb, txn, &info, why), STATUS_OK);
+    info.fence.epoch++;
+    info.fence.owner[0] ^= 1;
+    assert_int_equal(store_lmdb_env_put_info(&lmdb->lmdb, txn, &info), 0);
+    assert_int_equal(mdb_txn_commit(txn), 0);
+    struct store_row row = {.table = STORE_QUEUES, .a = 1, .count = 3};
+    assert_true(store_batch_add_row(batch, &row, "old"));
+    assert_int_equal(help_commit(store, &fence, batch), STATUS_LOCKED);
+    assert_equals_model(model, store);
+    store_destroy(&store);
+    store_batch_destroy(&batch);
+    free(model);
+}
+
+/* --- a full disk ----------------------------------------------------------------------------- */
+
+enum { DISK_BYTES = 8 << 20, RESERVE_BYTES = 1 << 20, BALLAST_BYTES = 3 << 20 };
+
+static bool mount_small_disk(char parent[HELP_PATH_BYTES])
+{
+    char size[64];
+    help_directory(parent);
+    *strrchr(parent, '/') = '\0';
+    snprintf(size, sizeof(size), "size=%d", DISK_BYTES);
+    if (mount("none", parent, "tmpfs", 0, size) == 0)
+        return true;
+    print_message("skipped: cannot mount a small tmpfs (%s)\n", strerror(errno));
+    rmdir(parent);
+    return false;
+}
+
+static void make_ballast(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(posix_fallocate(fd, 0, BALLAST_BYTES), 0);
+    close(fd);
+}
+
+/* Fills the disk: commits until a batch has to wait. Returns that batch, submitted. */
+static struct store_batch *commit_until_full(struct store *store, struct store_fence *fence)
+{
+    static uint8_t body[50000];
+    struct store_health health;
+    for (;;) {
+        uint64_t number = fence->sequence + 1;
+        struct store_batch *batch = store_batch_new();
+        struct store_row row = {.table = STORE_RECORDS, .a = number, .count = sizeof(body)};
+        struct store_state known = {.number = number, .flags = STATE_PRESENT};
+        assert_true(store_batch_add_row(batch, &row, body));
+        assert_true(store_batch_add_state(batch, &known));
+        fence->sequence++;
+        batch->fence = *fence;
+        assert_int_equal(store_submit(store, batch), STATUS_OK);
+        struct store_batch *done = NULL;
+        do {
+            struct pollfd wait = {.fd = store_fd(store), .events = POLLIN};
+            poll(&wait, 1, 1);
+            done = store_take_done(store);
+            store_get_health(store, &health);
+        } while (!done && !health.full);
+        if (!done)
+            return batch;
+        assert_int_equal(done->status, STATUS_OK);
+        store_batch_destroy(&done);
+    }
+}
+
+static enum status count_record(const struct store_state *state, const uint8_t *body,
+                                uint32_t count, void *user)
+{
+    (void)state;
+    (void)body;
+    (void)count;
+    ++*(uint64_t *)user;
+    return STATUS_OK;
+}
+
+static enum status refuse_row(const struct store_row *row, const uint8_t *bytes, void *user)
+{
+    (void)row;
+    (void)bytes;
+    (void)user;
+    return STATUS_MISMATCH;
+}
+
+static void on_a_full_disk_batches_wait_and_none_is_lost(void **state)
+{
+    (void)state;
+    char parent[HELP_PATH_BYTES];
+    char ballast[HELP_PATH_BYTES + 16];
+    char reserve[HELP_PATH_BYTES + 16];
+    char path[HELP_PATH_BYTES + 16];
+    struct stat found;
+    uint64_t records = 0;
+    struct store_visitor visitor = {refuse_row, count_record, &records};
+    if (!mount_small_disk(parent)) {
+        skip();
+        return;
+    }
+    snprintf(ballast, sizeof(ballast), "%s/ballast", parent);
+    snprintf(path, sizeof(path), "%s/store", parent);
+    snprintf(reserve, sizeof(reserve), "%s/store/reserve", parent);
+    struct store_options options = help_options(path);
+    options.reserve_bytes = RESERVE_BYTES;
+    struct store *store = help_open(&options);
+    struct store_fence fence = store->fence;
+    assert_int_equal(stat(reserve, &found), 0);
+    make_ballast(ballast);
+    struct store_batch *batch = commit_until_full(store, &fence);
+    assert_int_equal(stat(reserve, &found), -1);
+    unlink(ballast);
+    assert_ptr_equal(help_wait(store), batch);
+    assert_int_equal(batch->status, STATUS_OK);
+    store_batch_destroy(&batch);
+    batch = commit_until_full(store, &fence);
+    store_destroy(&store); /* with a batch that cannot be written: it is not waited for */
+    store = help_open(&options);
+    assert_int_equal(store_load(store, &visitor), STATUS_OK);
+    assert_int_equal(records, fence.sequence - 1);
+    store_destroy(&store);
+    assert_int_equal(umount(parent), 0);
+    rmdir(parent);
+}
+
+int main(void)
+{
+#define STORE_TEST(test) cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
+    const struct CMUnitTest tests[] = {
+        STORE_TEST(a_backup_has_the_content_and_an_identity_of_its_own),
+        STORE_TEST(a_backup_beside_commits_and_checkpoints_is_one_moment_of_them),
+        STORE_TEST(a_check_counts_what_is_there_and_says_that_all_is_well),
+        STORE_TEST(a_dump_prints_a_line_for_each_row),
+        STORE_TEST(a_store_of_a_newer_version_is_refused),
+        STORE_TEST(another_process_that_raised_the_epoch_fences_off_the_first),
+        cmocka_unit_test(on_a_full_disk_batches_wait_and_none_is_lost),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
