@@ -369,9 +369,11 @@ bool sched_has_work(const struct sched *sched)
 {
     if (sched->is_letting_go)
         return true;
-    for (uint32_t i = 0; i < sched->queue_count; i++)
-        if (sched->queues[i]->kick_left || sync_has_work(sched->queues[i]))
+    for (uint32_t i = 0; i < sched->queue_count; i++) {
+        const struct queue *queue = sched->queues[i];
+        if (queue->kick_left || (sync_has_work(queue) && !sync_waits(sched, queue)))
             return true;
+    }
     return false;
 }
 

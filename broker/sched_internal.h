@@ -463,6 +463,8 @@ void sync_drop_session(struct sched *sched, uint32_t number);
 void sync_slice(struct sched *sched, struct queue *queue, uint32_t *budget, struct moment now,
                 struct effects *effects);
 bool sync_has_work(const struct queue *queue);
+/* Its work goes on when the disk has taken what it did so far. */
+bool sync_waits(const struct sched *sched, const struct queue *queue);
 enum status sync_load_row(struct sched *sched, const struct store_row *row, const uint8_t *bytes);
 enum status sync_load_end(struct sched *sched, struct moment now);
 void sync_destroy(struct sched *sched, struct queue *queue);

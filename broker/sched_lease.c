@@ -340,6 +340,7 @@ static enum status resume_idle(struct sched *sched, uint32_t slot, uint32_t sess
         record_make_ready(sched, slot);
         return STATUS_NO_MEMORY;
     }
+    lease_at(sched, id)->counts_lateness = false; /* it was dispatched before */
     return STATUS_OK;
 }
 
@@ -369,6 +370,7 @@ static enum status resume_leased(struct sched *sched, uint32_t slot, uint32_t se
     lease_end(sched, id);
     id = lease_new(sched, slot, number, session, session_at(sched, session)->lease_us, event->now);
     assert(id != SLAB_NONE); /* one was given back just now */
+    lease_at(sched, id)->counts_lateness = false;
     return STATUS_OK;
 }
 

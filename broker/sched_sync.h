@@ -24,7 +24,10 @@ enum sync_phase { SYNC_OPEN, SYNC_PLAN, SYNC_APPLY, SYNC_CLEAN, SYNC_DROP };
 #define SYNC_PRUNES ((uint64_t)2 << 32)  /* + part: record numbers */
 #define SYNC_TOUCHED ((uint64_t)3 << 32) /* + part: one key */
 
-enum { SYNC_PART_BYTES = 3500 };
+enum {
+    SYNC_PART_BYTES = 3500,     /* of a row that is spooled */
+    SYNC_BATCH_RECORDS = 8192, /* carried out before the disk has taken them */
+};
 
 /* A key that was put or removed since BEGIN. */
 struct touched {

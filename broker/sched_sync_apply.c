@@ -175,11 +175,17 @@ static bool is_applied(const struct sync *sync)
            sync->changed_done == sync->changed.count && sync->prune_done == sync->prune_count;
 }
 
+/* What is carried out faster than the disk takes it would make one batch that holds up a turn. */
+static bool batch_is_full(const struct sched *sched)
+{
+    return sched->dirty_count[sched->parity] >= SYNC_BATCH_RECORDS;
+}
+
 static void apply(struct sched *sched, struct queue *queue, uint32_t *budget, struct moment now,
                   struct effects *effects)
 {
     struct sync *sync = queue->sync;
-    for (; *budget && !is_applied(sync); --*budget)
+    for (; *budget && !is_applied(sync) && !batch_is_full(sched); --*budget)
         if (!apply_one(sched, queue, now, effects)) {
             *budget = 0;
             return;
@@ -257,13 +263,18 @@ bool sync_has_work(const struct queue *queue)
     return queue->sync && queue->sync->phase != SYNC_OPEN;
 }
 
+bool sync_waits(const struct sched *sched, const struct queue *queue)
+{
+    return queue->sync->phase == SYNC_APPLY && batch_is_full(sched);
+}
+
 void sync_slice(struct sched *sched, struct queue *queue, uint32_t *budget, struct moment now,
                 struct effects *effects)
 {
     if (sync_has_work(queue) && queue->sync->phase == SYNC_PLAN && *budget)
         plan(sched, queue, budget);
     if (sync_has_work(queue) && queue->sync->phase == SYNC_APPLY && *budget &&
-        !change_is_backlogged(sched))
+        !batch_is_full(sched))
         apply(sched, queue, budget, now, effects);
     if (sync_has_work(queue) && *budget &&
         (queue->sync->phase == SYNC_CLEAN || queue->sync->phase == SYNC_DROP))

@@ -48,6 +48,7 @@ bool input_items(struct server *server, struct request *request, input_item *rea
     *count = wire_read_array(&request->reader, ITEMS_MAX);
     for (uint32_t i = 0; i < *count && request->reader.status == STATUS_OK; i++)
         read(&request->reader, &server->items[i]);
+    server->turn_items += *count;
     return is_well_read(server, request);
 }
 

@@ -18,7 +18,7 @@
 
 enum {
     INPUT_MESSAGES_MAX = 256,    /* taken in in one turn */
-    INPUT_ITEMS_MAX = 16384,     /* and so many items */
+    INPUT_ITEMS_MAX = 4096,      /* or so many items, and the message in which they are reached */
     WORK_BUDGET = 512,           /* items of long work between two looks at the clock */
     WORK_US_MAX = 2000,          /* long work in one turn */
     MISTAKES_MAX = 3,            /* malformed messages before a connection is cut */
@@ -94,6 +94,7 @@ struct server {
     struct wire_buffer out;          /* one message being built */
     struct wire_buffer take_out;     /* the tasks of a take being built */
     union item *items;               /* ITEMS_MAX */
+    uint32_t turn_items;             /* taken in in this turn */
     struct tally *tallies;
     uint32_t tally_count, tally_room;
     struct backup backup;

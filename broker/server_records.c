@@ -192,8 +192,9 @@ void records_sync_chunk(struct server *server, struct request *request)
         event.sync_item.put = &server->items[i].put;
         wire_write_int(&server->out, sched_step(server->sched, &event, &server->effects));
     }
-    answer_write_end(&server->out, (struct bytes){NULL, 0});
-    output_now(server, request); /* nothing is promised before the commit */
+    /* Nothing is promised before the commit; but a chunk that waits for the disk keeps its client from
+     * sending more than the disk can take. */
+    output_end_statuses(server, request);
 }
 
 void records_sync_commit(struct server *server, struct request *request)

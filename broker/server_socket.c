@@ -147,7 +147,8 @@ static bool read_one(struct server *server)
 uint32_t socket_read(struct server *server)
 {
     uint32_t count = 0;
-    while (count < INPUT_MESSAGES_MAX && read_one(server))
+    server->turn_items = 0;
+    while (count < INPUT_MESSAGES_MAX && server->turn_items < INPUT_ITEMS_MAX && read_one(server))
         count++;
     return count;
 }

@@ -117,7 +117,7 @@ static void carry_out_orders(struct agent *agent, struct moment now)
     while ((lease = lease_chain_take(&orders.leases)))
         session_mail(agent->session, lease);
     if (orders.stop)
-        session_stop(agent->session, STATUS_OK, bytes_of(orders.stop_reason));
+        session_stop(agent->session, orders.stop_status, bytes_of(orders.stop_reason));
     if (orders.leave) {
         session_leave(agent->session);
         agent->leave_us = now.mono_us + (int64_t)orders.leave_ms * US_PER_MS;

@@ -201,8 +201,10 @@ void mailbox_collect(struct mailbox *mailbox, struct mailbox_orders *orders)
     lock(mailbox);
     quiet(mailbox->agent_fd, &mailbox->agent_woken);
     *orders = mailbox->orders;
-    if (orders->stop)
+    if (orders->stop) {
+        orders->stop_status = mailbox->stop_status;
         memcpy(orders->stop_reason, mailbox->stop_reason, sizeof(orders->stop_reason));
+    }
     mailbox->orders = (struct mailbox_orders){0};
     mailbox->touch_room = 0;
     unlock(mailbox);

@@ -22,6 +22,7 @@ struct mailbox_orders {
     struct touch_order *touches; /* owned by who collects */
     uint32_t touch_count;
     bool stop;
+    enum status stop_status;
     char stop_reason[SESSION_TEXT_BYTES];
     bool leave;
     uint32_t leave_ms; /* how long to wait for what is unanswered */

@@ -126,10 +126,8 @@ int everdue_worker_run(const struct everdue_worker_options *options, everdue_han
     if (!worker)
         return worker_refused(options, why);
     const struct single single = {handler, user};
-    while (!everdue_worker_stopping(worker)) {
-        work_off(worker, &single);
+    for (work_off(worker, &single); !everdue_worker_stopping(worker); work_off(worker, &single))
         worker_wait(worker, -1);
-    }
     return finish(worker);
 }
 
@@ -146,10 +144,9 @@ int everdue_worker_run_batch(const struct everdue_worker_options *options,
         batch_release(&batch);
         return worker_refused(options, has_room ? why : "no memory");
     }
-    while (!everdue_worker_stopping(worker)) {
-        work_off_batches(worker, &batch);
+    for (work_off_batches(worker, &batch); !everdue_worker_stopping(worker);
+         work_off_batches(worker, &batch))
         worker_wait(worker, -1);
-    }
     batch_release(&batch);
     return finish(worker);
 }

@@ -3,12 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sysexits.h>
 
 #include "clock.h"
 #include "commands.h"
 #include "json.h"
-#include "lines.h"
 #include "quantity.h"
 
 /* --- the records ------------------------------------------------------------------------------ */
@@ -121,25 +119,22 @@ bool demo_handle(const char *line, size_t count, int64_t now_us, struct text *pr
 
 int command_dev_handler(struct context *context, int argc, char **argv)
 {
-    struct lines lines;
     struct text printed, result;
-    const char *line;
-    size_t count;
+    char *line = NULL;
+    size_t room = 0;
+    ssize_t count;
     const char *path = getenv(DEMO_OUTPUT_VARIABLE);
     FILE *output = path ? fopen(path, "ae") : NULL;
     (void)context;
     (void)argc;
     (void)argv;
-    if (!lines_open(&lines, "-"))
-        return EX_NOINPUT;
     text_init(&printed);
     text_init(&result);
-    enum lines_event event;
-    while ((event = lines_next(&lines, &line, &count)) != LINES_END && event != LINES_FAILED) {
+    /* Ends when the worker closes our standard input. */
+    while ((count = getline(&line, &room, stdin)) > 0) {
         text_clear(&printed);
         text_clear(&result);
-        if (event != LINES_LINE ||
-            !demo_handle(line, count, clock_now().wall_us, &printed, &result))
+        if (!demo_handle(line, (size_t)count, clock_now().wall_us, &printed, &result))
             continue;
         fwrite(printed.data, 1, printed.count, output ? output : stderr);
         fflush(output ? output : stderr);
@@ -148,7 +143,7 @@ int command_dev_handler(struct context *context, int argc, char **argv)
     }
     text_release(&printed);
     text_release(&result);
-    lines_close(&lines);
+    free(line);
     if (output)
         fclose(output);
     return 0;

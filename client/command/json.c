@@ -284,7 +284,7 @@ void json_add_true_or_false(struct text *text, const char *name, bool value)
 void json_add_bytes(struct text *text, const char *name, struct everdue_bytes bytes)
 {
     char longer[64];
-    if (bytes.count == 0)
+    if (!bytes.data)
         return;
     if (json_is_inline(bytes)) {
         json_add_name(text, name);

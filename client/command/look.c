@@ -188,9 +188,11 @@ int command_stat(struct context *context, int argc, char **argv)
 
 enum { COLUMNS_MAX = 24, COLUMN_NAME_BYTES = 64 };
 
-/* A table whose columns are the names of the first row. */
+/* A table whose columns are the names of the first row; in a queue's without the totals, which
+ * `stats --queue` has and which would not fit on a screen. */
 struct rows_printer {
     const struct context *context;
+    bool hides_totals;
     struct output_list list;
     struct output_table *table;
     char names[COLUMNS_MAX][COLUMN_NAME_BYTES];
@@ -198,19 +200,28 @@ struct rows_printer {
     bool failed;
 };
 
+static bool is_shown(const struct rows_printer *printer, const struct everdue_value *value)
+{
+    static const char end[] = "_total";
+    size_t count = sizeof(end) - 1;
+    return !printer->hides_totals || value->name.count < count ||
+           memcmp((const char *)value->name.data + value->name.count - count, end, count) != 0;
+}
+
 static void begin_table(struct rows_printer *printer, const struct everdue_value *values,
                         size_t count)
 {
     struct output_column columns[COLUMNS_MAX];
-    printer->columns = count < COLUMNS_MAX ? count : COLUMNS_MAX;
-    for (size_t i = 0; i < printer->columns; i++) {
-        char *name = printer->names[i];
+    for (size_t i = 0; i < count && printer->columns < COLUMNS_MAX; i++) {
+        char *name = printer->names[printer->columns];
+        if (!is_shown(printer, &values[i]))
+            continue;
         snprintf(name, COLUMN_NAME_BYTES, "%.*s", (int)values[i].name.count,
                  (const char *)values[i].name.data);
         for (char *letter = name; *letter; letter++)
             if (*letter >= 'a' && *letter <= 'z')
                 *letter = (char)(*letter - 'a' + 'A');
-        columns[i] = (struct output_column){name, !values[i].is_text};
+        columns[printer->columns++] = (struct output_column){name, !values[i].is_text};
     }
     printer->table = output_table_new(columns, printer->columns);
     printer->failed = !printer->table;
@@ -221,14 +232,19 @@ static void add_table_row(struct rows_printer *printer, const struct everdue_val
 {
     struct text cells[COLUMNS_MAX];
     const char *texts[COLUMNS_MAX];
-    for (size_t i = 0; i < printer->columns; i++) {
-        text_init(&cells[i]);
-        if (i < count)
-            row_add_readable(&cells[i], &values[i]);
-        texts[i] = cells[i].data;
+    size_t used = 0;
+    for (size_t i = 0; i < count && used < printer->columns; i++) {
+        if (!is_shown(printer, &values[i]))
+            continue;
+        text_init(&cells[used]);
+        row_add_readable(&cells[used], &values[i]);
+        texts[used] = cells[used].data;
+        used++;
     }
+    for (size_t i = used; i < printer->columns; i++)
+        texts[i] = NULL;
     output_table_add(printer->table, texts, NULL, 0);
-    for (size_t i = 0; i < printer->columns; i++)
+    for (size_t i = 0; i < used; i++)
         text_release(&cells[i]);
 }
 
@@ -256,7 +272,7 @@ static int run_rows(struct context *context, int argc, char **argv, const struct
                     rows_call *call)
 {
     struct look_input input = {.context = context, .interval_us = 1000000};
-    struct rows_printer printer = {.context = context};
+    struct rows_printer printer = {.context = context, .hides_totals = call == everdue_queues};
     argp_parse(argp, argc, argv, 0, NULL, &input);
     int code = context_open(context, NULL);
     if (code)

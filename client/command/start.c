@@ -1,6 +1,7 @@
 #include "commands.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -212,6 +213,17 @@ int command_run(struct context *context, int argc, char **argv)
     return start(&input, &programs, NULL);
 }
 
+/* The handler opens our output anew, with a place of its own in it where it is a file: there
+ * everybody must write at its end, or they would overwrite each other. */
+static void append_output(void)
+{
+    for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++) {
+        int flags = fcntl(fd, F_GETFL);
+        if (flags >= 0)
+            fcntl(fd, F_SETFL, flags | O_APPEND);
+    }
+}
+
 int command_dev(struct context *context, int argc, char **argv)
 {
     static const struct argp argp = {
@@ -236,6 +248,7 @@ int command_dev(struct context *context, int argc, char **argv)
     if (!input.command) {
         snprintf(output, sizeof(output), "/proc/%d/fd/1", (int)getpid());
         setenv(DEMO_OUTPUT_VARIABLE, output, 1);
+        append_output();
         input.command = own_command;
         input.command_count = 2;
         input.pipe = true;

@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -362,90 +360,6 @@ static void a_second_open_is_locked_and_told_by_whom(void **state)
     store_destroy(&store);
 }
 
-/* --- health and space ------------------------------------------------------------------------ */
-
-static void health_counts_commits_and_bytes(void **state)
-{
-    (void)state;
-    struct store_options options = help_options(directory);
-    struct store *store = help_open(&options);
-    struct store_fence fence = store->fence;
-    struct store_batch *batch = store_batch_new();
-    struct store_health health;
-    add_row(batch, STORE_RECORDS, 1, 0, "r");
-    add_state(batch, 1, 1);
-    assert_int_equal(help_commit(store, &fence, batch), STATUS_OK);
-    store_get_health(store, &health);
-    assert_int_equal(health.commits_total, 1);
-    assert_true(health.commit_us_max > 0);
-    assert_true(health.commit_us_total >= health.commit_us_max);
-    assert_true(health.journal_bytes > 0);
-    assert_true(health.disk_bytes > 0);
-    assert_true(health.disk_free_bytes > 0 && health.disk_free_bytes < UINT64_MAX);
-    assert_false(health.full);
-    store_destroy(&store);
-    store_batch_destroy(&batch);
-}
-
-/* A limit of the file's size stands for a full disk: both give short writes. */
-static void a_batch_that_does_not_fit_waits_and_is_done_when_there_is_room(void **state)
-{
-    (void)state;
-    struct store_options options = help_options(directory);
-    struct store *store = help_open(&options);
-    struct store_fence fence = store->fence;
-    struct store_batch *batch = store_batch_new();
-    struct store_health health;
-    static char body[1 << 20];
-    struct rlimit before;
-    memset(body, 'b', sizeof(body) - 1);
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
-    struct rlimit low = {.rlim_cur = 200000, .rlim_max = before.rlim_max};
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
-    add_row(batch, STORE_RECORDS, 1, 0, body);
-    add_state(batch, 1, 1);
-    fence.sequence++;
-    batch->fence = fence;
-    assert_int_equal(store_submit(store, batch), STATUS_OK);
-    do {
-        store_get_health(store, &health);
-        assert_null(store_take_done(store));
-        poll(NULL, 0, 1);
-    } while (!health.full);
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
-    assert_ptr_equal(help_wait(store), batch);
-    assert_int_equal(batch->status, STATUS_OK);
-    store_get_health(store, &health);
-    assert_false(health.full);
-    store_destroy(&store);
-    store_batch_destroy(&batch);
-}
-
-static void a_full_map_holds_back_batches_and_the_end_does_not_wait_for_it(void **state)
-{
-    (void)state;
-    struct store_options options = help_options(directory);
-    options.map_bytes = 1 << 20;
-    struct store *store = help_open(&options);
-    struct store_batch *batch = store_batch_new();
-    struct store_health health;
-    static char body[1 << 21];
-    memset(body, 'b', sizeof(body) - 1);
-    add_row(batch, STORE_RECORDS, 1, 0, body);
-    add_state(batch, 1, 1);
-    batch->fence = store->fence;
-    batch->fence.sequence++;
-    assert_int_equal(store_submit(store, batch), STATUS_OK);
-    do {
-        store_get_health(store, &health);
-        poll(NULL, 0, 1);
-    } while (!health.full);
-    store_destroy(&store);
-    store = help_open(&options);
-    assert_content(store, "");
-    store_destroy(&store);
-}
-
 /* --- memory ---------------------------------------------------------------------------------- */
 
 static void the_memory_store_is_done_at_once_and_new_each_time(void **state)
@@ -487,9 +401,6 @@ int main(void)
         STORE_TEST(a_batch_with_a_wrong_fence_is_locked_out),
         STORE_TEST(each_open_raises_the_epoch_and_keeps_identity_and_sequence),
         STORE_TEST(a_second_open_is_locked_and_told_by_whom),
-        STORE_TEST(health_counts_commits_and_bytes),
-        STORE_TEST(a_batch_that_does_not_fit_waits_and_is_done_when_there_is_room),
-        STORE_TEST(a_full_map_holds_back_batches_and_the_end_does_not_wait_for_it),
         STORE_TEST(the_memory_store_is_done_at_once_and_new_each_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

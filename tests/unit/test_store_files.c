@@ -1,10 +1,7 @@
-/* test_store_files.c - backups, checks, dumps, versions, and a disk that becomes full. */
+/* test_store_files.c - backups, checks, dumps, versions, and a second owner. */
 #include "store.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,9 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -268,117 +262,6 @@ static void another_process_that_raised_the_epoch_fences_off_the_first(void **st
     free(model);
 }
 
-/* --- a full disk ----------------------------------------------------------------------------- */
-
-enum { DISK_BYTES = 8 << 20, RESERVE_BYTES = 1 << 20, BALLAST_BYTES = 3 << 20 };
-
-static bool mount_small_disk(char parent[HELP_PATH_BYTES])
-{
-    char size[64];
-    help_directory(parent);
-    *strrchr(parent, '/') = '\0';
-    snprintf(size, sizeof(size), "size=%d", DISK_BYTES);
-    if (mount("none", parent, "tmpfs", 0, size) == 0)
-        return true;
-    print_message("skipped: cannot mount a small tmpfs (%s)\n", strerror(errno));
-    rmdir(parent);
-    return false;
-}
-
-static void make_ballast(const char *path)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    assert_true(fd >= 0);
-    assert_int_equal(posix_fallocate(fd, 0, BALLAST_BYTES), 0);
-    close(fd);
-}
-
-/* Fills the disk: commits until a batch has to wait. Returns that batch, submitted. */
-static struct store_batch *commit_until_full(struct store *store, struct store_fence *fence)
-{
-    static uint8_t body[50000];
-    struct store_health health;
-    for (;;) {
-        uint64_t number = fence->sequence + 1;
-        struct store_batch *batch = store_batch_new();
-        struct store_row row = {.table = STORE_RECORDS, .a = number, .count = sizeof(body)};
-        struct store_state known = {.number = number, .flags = STATE_PRESENT};
-        assert_true(store_batch_add_row(batch, &row, body));
-        assert_true(store_batch_add_state(batch, &known));
-        fence->sequence++;
-        batch->fence = *fence;
-        assert_int_equal(store_submit(store, batch), STATUS_OK);
-        struct store_batch *done = NULL;
-        do {
-            struct pollfd wait = {.fd = store_fd(store), .events = POLLIN};
-            poll(&wait, 1, 1);
-            done = store_take_done(store);
-            store_get_health(store, &health);
-        } while (!done && !health.full);
-        if (!done)
-            return batch;
-        assert_int_equal(done->status, STATUS_OK);
-        store_batch_destroy(&done);
-    }
-}
-
-static enum status count_record(const struct store_state *state, const uint8_t *body,
-                                uint32_t count, void *user)
-{
-    (void)state;
-    (void)body;
-    (void)count;
-    ++*(uint64_t *)user;
-    return STATUS_OK;
-}
-
-static enum status refuse_row(const struct store_row *row, const uint8_t *bytes, void *user)
-{
-    (void)row;
-    (void)bytes;
-    (void)user;
-    return STATUS_MISMATCH;
-}
-
-static void on_a_full_disk_batches_wait_and_none_is_lost(void **state)
-{
-    (void)state;
-    char parent[HELP_PATH_BYTES];
-    char ballast[HELP_PATH_BYTES + 16];
-    char reserve[HELP_PATH_BYTES + 16];
-    char path[HELP_PATH_BYTES + 16];
-    struct stat found;
-    uint64_t records = 0;
-    struct store_visitor visitor = {refuse_row, count_record, &records};
-    if (!mount_small_disk(parent)) {
-        skip();
-        return;
-    }
-    snprintf(ballast, sizeof(ballast), "%s/ballast", parent);
-    snprintf(path, sizeof(path), "%s/store", parent);
-    snprintf(reserve, sizeof(reserve), "%s/store/reserve", parent);
-    struct store_options options = help_options(path);
-    options.reserve_bytes = RESERVE_BYTES;
-    struct store *store = help_open(&options);
-    struct store_fence fence = store->fence;
-    assert_int_equal(stat(reserve, &found), 0);
-    make_ballast(ballast);
-    struct store_batch *batch = commit_until_full(store, &fence);
-    assert_int_equal(stat(reserve, &found), -1);
-    unlink(ballast);
-    assert_ptr_equal(help_wait(store), batch);
-    assert_int_equal(batch->status, STATUS_OK);
-    store_batch_destroy(&batch);
-    batch = commit_until_full(store, &fence);
-    store_destroy(&store); /* with a batch that cannot be written: it is not waited for */
-    store = help_open(&options);
-    assert_int_equal(store_load(store, &visitor), STATUS_OK);
-    assert_int_equal(records, fence.sequence - 1);
-    store_destroy(&store);
-    assert_int_equal(umount(parent), 0);
-    rmdir(parent);
-}
-
 int main(void)
 {
 #define STORE_TEST(test) cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
@@ -389,7 +272,6 @@ int main(void)
         STORE_TEST(a_dump_prints_a_line_for_each_row),
         STORE_TEST(a_store_of_a_newer_version_is_refused),
         STORE_TEST(another_process_that_raised_the_epoch_fences_off_the_first),
-        cmocka_unit_test(on_a_full_disk_batches_wait_and_none_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
