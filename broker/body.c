@@ -6,8 +6,8 @@
 
 #include "bounds.h"
 
-/* header: u32 payload bytes, u16 key bytes, u16 parts. Then key, payload, and the parts in the order
- * of this list: numbers of 8 bytes, texts behind a u32 of their length. */
+/* header: u32 payload bytes, u16 key bytes, u16 parts. Then key, payload, and the parts in the
+ * order of this list: numbers of 8 bytes, texts behind a u32 of their length. */
 enum part {
     PART_PAYLOAD = 1 << 0, /* the payload is there, though perhaps empty */
     PART_ONCE = 1 << 1,
@@ -53,8 +53,9 @@ static void append(uint8_t **at, const void *data, size_t count)
 uint8_t *body_new(const struct fields *fields)
 {
     const int64_t numbers[NUMBER_PARTS] = {fields->every_us, fields->rank, fields->parked_us};
-    const struct bytes texts[TEXT_PARTS] = {fields->group, fields->memo,        fields->note,
-                                            fields->error, fields->park_reason, fields->last_worker};
+    const struct bytes texts[TEXT_PARTS] = {fields->group,       fields->memo,
+                                            fields->note,        fields->error,
+                                            fields->park_reason, fields->last_worker};
     assert(fields->key.count > 0 && fields->key.count <= KEY_BYTES_MAX);
     struct header header = {.payload_bytes = fields->payload.count,
                             .key_bytes = (uint16_t)fields->key.count};

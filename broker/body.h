@@ -1,8 +1,8 @@
 /* body.h - what a record carries besides its state, packed into one allocation.
  *
- * In memory and in the store it is the same bytes (little-endian): 8 bytes of header, the key, the payload,
- * then what else is there. A body is never changed in place: a change packs a new one, so that a failed
- * allocation leaves the old.
+ * In memory and in the store it is the same bytes (little-endian): 8 bytes of header, the key, the
+ * payload, then what else is there. A body is never changed in place: a change packs a new one, so
+ * that a failed allocation leaves the old.
  */
 #ifndef EVERDUE_BODY_H
 #define EVERDUE_BODY_H

@@ -1,10 +1,11 @@
 /* heap.h - a 4-ary min-heap over items of a slab.
  *
- * A node carries its order inline: the time, then a serial number, so equal times keep arrival order and
- * nothing has to be looked up to compare. A heap can also order by rank, above the time; ranks stand in
- * an array of their own, which a heap whose ranks are all 0 does not have. The item knows its place in the heap
- * (a uint32_t at a fixed offset), so that any node can be removed or moved in O(log n). An item is in
- * at most one heap that uses the same offset. Growing never copies what is there.
+ * A node carries its order inline: the time, then a serial number, so equal times keep arrival
+ * order and nothing has to be looked up to compare. A heap can also order by rank, above the time;
+ * ranks stand in an array of their own, which a heap whose ranks are all 0 does not have. The item
+ * knows its place in the heap (a uint32_t at a fixed offset), so that any node can be removed or
+ * moved in O(log n). An item is in at most one heap that uses the same offset. Growing never copies
+ * what is there.
  *
  * 4 children to a node: measured against 2 and 8 at 300,000 and 30 million records
  * (docs/decisions.md). Children share a cache line.
@@ -44,11 +45,12 @@ void heap_release(struct heap *heap);
 /* Make room for `count` nodes in all. On failure returns false, nothing changed. */
 bool heap_reserve(struct heap *heap, uint32_t count);
 
-/* From now on ranks count; the items that are there have rank 0. On failure false, nothing changed. */
+/* From now on ranks count; the items that are there have rank 0. On failure false, nothing changed.
+ */
 bool heap_use_ranks(struct heap *heap);
 
-/* Add an item that is in no heap. There must be room. time_us from 0 to 2^52 - 1. O(log n), O(1) for
- * a time later than most. */
+/* Add an item that is in no heap. There must be room. time_us from 0 to 2^52 - 1. O(log n), O(1)
+ * for a time later than most. */
 void heap_push(struct heap *heap, uint32_t item, int64_t time_us);
 
 /* The same with a rank; one other than 0 needs heap_use_ranks before. */
@@ -71,8 +73,8 @@ void heap_move(struct heap *heap, uint32_t item, int64_t time_us);
 
 /* --- looking ahead ---------------------------------------------------------------------------- */
 
-/* A walk over the items in order, without changing the heap, which must not change meanwhile. Each step
- * costs O(log of the steps so far). */
+/* A walk over the items in order, without changing the heap, which must not change meanwhile. Each
+ * step costs O(log of the steps so far). */
 struct heap_walk {
     const struct heap *heap;
     uint32_t *positions; /* a binary heap of nodes whose parents have been shown */

@@ -25,13 +25,14 @@ static int check_store(const struct options *options)
     if (status == STATUS_OK)
         return EX_OK;
     fprintf(stderr, "everdue-broker: %s: %s\n", options->directory, status_text(status));
-    return status == STATUS_LOCKED    ? EX_UNAVAILABLE
-           : status == STATUS_CORRUPT ? EX_DATAERR
+    return status == STATUS_LOCKED      ? EX_UNAVAILABLE
+           : status == STATUS_CORRUPT   ? EX_DATAERR
            : status == STATUS_NOT_FOUND ? EX_NOINPUT
                                         : EX_IOERR;
 }
 
-/* A connection costs a descriptor; without any left libzmq aborts or spins, so it never comes to that. */
+/* A connection costs a descriptor; without any left libzmq aborts or spins, so it never comes to
+ * that. */
 static int raise_descriptors(struct options *options)
 {
     struct rlimit limit;
@@ -52,8 +53,8 @@ static int raise_descriptors(struct options *options)
         return EX_OSERR;
     }
     options->server.sched.limits.sessions_max = (uint32_t)(limit.rlim_cur - DESCRIPTORS_SPARE);
-    log_line(LOG_WARNING, "fewer sessions than configured: too few file descriptors", "sessions_max",
-             log_u64(options->server.sched.limits.sessions_max), NULL);
+    log_line(LOG_WARNING, "fewer sessions than configured: too few file descriptors",
+             "sessions_max", log_u64(options->server.sched.limits.sessions_max), NULL);
     return EX_OK;
 }
 
@@ -63,13 +64,14 @@ static void say_what_is_weaker(const struct options *options)
     if (!options->server.store_directory)
         log_line(LOG_WARNING, "records are kept in memory only: a restart forgets them", NULL);
     else if (options->server.sync == SYNC_INTERVAL)
-        log_line(LOG_WARNING, "changes are acknowledged before they are on disk: a crash loses the last",
+        log_line(LOG_WARNING,
+                 "changes are acknowledged before they are on disk: a crash loses the last",
                  "window", duration_format(options->server.sync_interval_us, text), NULL);
     else if (options->server.sync == SYNC_NEVER)
         log_line(LOG_WARNING, "changes are never synced: a power cut may corrupt the store", NULL);
     if (options->insecure_plaintext)
-        log_line(LOG_WARNING, "connections are plain text: anybody on the network can read and write",
-                 NULL);
+        log_line(LOG_WARNING,
+                 "connections are plain text: anybody on the network can read and write", NULL);
 }
 
 static bool reload(struct sched_settings *settings, struct sched *sched, void *user)

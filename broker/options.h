@@ -1,5 +1,6 @@
-/* options.h - what the operator chose: flags, EVERDUE_... variables, configuration file, defaults, in this
- * order of precedence. Every setting has one name in all of them (options.c has the table). */
+/* options.h - what the operator chose: flags, EVERDUE_... variables, configuration file, defaults,
+ * in this order of precedence. Every setting has one name in all of them (options.c has the table).
+ */
 #ifndef EVERDUE_OPTIONS_H
 #define EVERDUE_OPTIONS_H
 
@@ -34,16 +35,16 @@ struct options {
     struct server_options server;
 };
 
-/* Flags, environment, file. 0, or a sysexits code when something is wrong (said on stderr). argp ends the
- * process itself for --help, --version and usage errors. */
+/* Flags, environment, file. 0, or a sysexits code when something is wrong (said on stderr). argp
+ * ends the process itself for --help, --version and usage errors. */
 int options_read(struct options *options, int argc, char **argv);
 
-/* The configuration file and the environment again (SIGHUP). False: wrong, and said; `options` is as
- * before. */
+/* The configuration file and the environment again (SIGHUP). False: wrong, and said; `options` is
+ * as before. */
 bool options_reread(struct options *options);
 
-/* One setting of the configuration file; NULL, or a text that says what is wrong. `section` is "" or
- * "queue NAME". (config.c) */
+/* One setting of the configuration file; NULL, or a text that says what is wrong. `section` is ""
+ * or "queue NAME". (config.c) */
 const char *options_set(struct options *options, const char *section, const char *name,
                         const char *value);
 

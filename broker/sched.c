@@ -206,6 +206,12 @@ uint64_t sched_reserve_wanted(const struct sched *sched)
     return sched->reserved_end < least ? sched->next_number + NUMBER_BLOCK : 0;
 }
 
+static void reserve(struct sched *sched, uint64_t end)
+{
+    if (end > sched->reserved_end)
+        sched->reserved_end = end;
+}
+
 /* --- stepping --------------------------------------------------------------------------------- */
 
 /* What is due becomes ready. */
@@ -285,8 +291,7 @@ enum status sched_step(struct sched *sched, const struct event *event, struct ef
         durable(sched);
         return STATUS_OK;
     case EVENT_RESERVED:
-        if (event->number > sched->reserved_end)
-            sched->reserved_end = event->number;
+        reserve(sched, event->number);
         return STATUS_OK;
     case EVENT_SEEN:
         return session_find(sched, event->session) == SLAB_NONE ? STATUS_NO_SESSION : STATUS_OK;
@@ -327,8 +332,7 @@ enum status sched_step(struct sched *sched, const struct event *event, struct ef
     case EVENT_DRAIN:
         return change_drain(sched, event, effects);
     case EVENT_UNDRAIN:
-        sched->is_draining = false;
-        return STATUS_OK;
+        return change_undrain(sched);
     case EVENT_SYNC_BEGIN:
         return sync_begin(sched, event, effects);
     case EVENT_SYNC_ITEM:
@@ -338,7 +342,6 @@ enum status sched_step(struct sched *sched, const struct event *event, struct ef
     case EVENT_SYNC_ABORT:
         return sync_abort(sched, event);
     }
-    assert(!"an event of the list");
     return STATUS_MALFORMED;
 }
 
@@ -356,7 +359,8 @@ int64_t sched_next_mono_us(const struct sched *sched)
 {
     if (sched->has_more_grants)
         return 0;
-    int64_t ends = least(heap_first_time(&sched->lease_ends), heap_first_time(&sched->session_ends));
+    int64_t ends =
+        least(heap_first_time(&sched->lease_ends), heap_first_time(&sched->session_ends));
     if (ends < sched->hold_mono_us)
         ends = sched->hold_mono_us;
     int64_t next = least(ends, heap_first_time(&sched->take_ends));
@@ -404,9 +408,8 @@ static bool seal_body(struct store_batch *batch, const struct record *record)
 {
     uint32_t queue = record->queue;
     uint32_t count = body_bytes(record->body);
-    struct store_row row = {.table = STORE_RECORDS,
-                            .a = record->number,
-                            .count = count + (uint32_t)sizeof(queue)};
+    struct store_row row = {
+        .table = STORE_RECORDS, .a = record->number, .count = count + (uint32_t)sizeof(queue)};
     uint8_t small[512];
     uint8_t *bytes = row.count <= sizeof(small) ? small : malloc(row.count);
     if (!bytes)

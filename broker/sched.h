@@ -1,7 +1,7 @@
 /* sched.h - the core: records, leases, sessions and queues as one pure state machine.
  *
- * Events in, effects out. Nothing here reads a clock, a socket, a file or a random number; time comes
- * with every event. Same events, same effects, in every run.
+ * Events in, effects out. Nothing here reads a clock, a socket, a file or a random number; time
+ * comes with every event. Same events, same effects, in every run.
  *
  *          put / sync                       due has come                worker has credit
  *   o -------------------> WAITING ----------------------> READY ----------------------> LEASED
@@ -11,16 +11,18 @@
  *                             |   report retry (back-off)                                   |
  *                             |                                      too many, report park  |
  *                             +------------ kick ------------- PARKED <---------------------+
- *                                                              (removed) <------------------+  report remove, once
+ *                                                              (removed) <------------------+
+ * report remove, once
  *
- * A turn of the caller: sched_step for each input, then EVENT_TIME, then sched_seal when the store can
- * take a batch, EVENT_DURABLE when one is on disk, then EVENT_GRANT; then the effects are carried out.
- * A record is granted only from a durable state: what is sealed and not yet durable waits.
+ * A turn of the caller: sched_step for each input, then EVENT_TIME, then sched_seal when the store
+ * can take a batch, EVENT_DURABLE when one is on disk, then EVENT_GRANT; then the effects are
+ * carried out. A record is granted only from a durable state: what is sealed and not yet durable
+ * waits.
  *
- * The numbers rule (docs/architecture.md): one counter draws lease and state numbers. A report is accepted if its
- * state number is the record's and its lease is the highest delivered for it in this run, or there
- * was none; it then sets the state number to its lease. One whose lease is the record's state number
- * was accepted before.
+ * The numbers rule (docs/architecture.md): one counter draws lease and state numbers. A report is
+ * accepted if its state number is the record's and its lease is the highest delivered for it in
+ * this run, or there was none; it then sets the state number to its lease. One whose lease is the
+ * record's state number was accepted before.
  */
 #ifndef EVERDUE_SCHED_H
 #define EVERDUE_SCHED_H
@@ -61,7 +63,7 @@ struct sched_settings {
     struct sched_policy policy; /* of queues that sched_set_policy does not name */
     int64_t lease_us;           /* of sessions that name none */
     int64_t heartbeat_us;
-    int64_t grace_us;           /* after a restart: how long known sessions may take to come back */
+    int64_t grace_us; /* after a restart: how long known sessions may take to come back */
 };
 
 /* The defaults of design and documentation. */
@@ -70,13 +72,13 @@ void sched_settings_init(struct sched_settings *settings);
 /* --- events ----------------------------------------------------------------------------------- */
 
 enum event_kind {
-    EVENT_TIME,        /* let time pass: leases and sessions end, what is due becomes ready */
-    EVENT_GRANT,       /* hand out what is ready */
-    EVENT_WORK,        /* a slice of long work (sync, kick of all, end of the grace) */
-    EVENT_DURABLE,     /* the batch sealed last is on disk (or acknowledged, under a weaker policy) */
-    EVENT_RESERVED,    /* numbers below `number` are reserved durably */
-    EVENT_HELLO,       /* `session` begins; queues, uid and so on in `hello` */
-    EVENT_SEEN,        /* something came from the session */
+    EVENT_TIME,     /* let time pass: leases and sessions end, what is due becomes ready */
+    EVENT_GRANT,    /* hand out what is ready */
+    EVENT_WORK,     /* a slice of long work (sync, kick of all, end of the grace) */
+    EVENT_DURABLE,  /* the batch sealed last is on disk (or acknowledged, under a weaker policy) */
+    EVENT_RESERVED, /* numbers below `number` are reserved durably */
+    EVENT_HELLO,    /* `session` begins; queues, uid and so on in `hello` */
+    EVENT_SEEN,     /* something came from the session */
     EVENT_CREDIT,
     EVENT_TAKE,
     EVENT_REPORT,
@@ -137,7 +139,7 @@ struct event {
         } sync_item; /* SYNC_ABORT: `generation` only */
         struct {
             const struct sync_commit *commit;
-            uint64_t count;    /* as the caller counted and summed what came */
+            uint64_t count; /* as the caller counted and summed what came */
             uint32_t checksum;
         } sync_commit;
     };
@@ -146,14 +148,14 @@ struct event {
 /* --- effects ---------------------------------------------------------------------------------- */
 
 enum effect_kind {
-    EFFECT_TASK,      /* send a task: `record`, `number` (lease), `request` (0: streamed) */
-    EFFECT_TAKEN,     /* a take is over: `count` tasks of this request came before in this list */
-    EFFECT_CANCEL,    /* tell the session that lease `number` has ended otherwise */
-    EFFECT_PING,      /* nothing was heard of the session for a heartbeat */
-    EFFECT_LOST,      /* the session ended without goodbye: drop its connection */
-    EFFECT_KICKED,    /* answer KICK_ALL: `count` */
-    EFFECT_DRAINED,   /* answer DRAIN: `status` */
-    EFFECT_SYNC_DONE, /* answer SYNC_COMMIT: `status`, counts by sched_sync_counts(`number`) */
+    EFFECT_TASK,       /* send a task: `record`, `number` (lease), `request` (0: streamed) */
+    EFFECT_TAKEN,      /* a take is over: `count` tasks of this request came before in this list */
+    EFFECT_CANCEL,     /* tell the session that lease `number` has ended otherwise */
+    EFFECT_PING,       /* nothing was heard of the session for a heartbeat */
+    EFFECT_LOST,       /* the session ended without goodbye: drop its connection */
+    EFFECT_KICKED,     /* answer KICK_ALL: `count` */
+    EFFECT_DRAINED,    /* answer DRAIN: `status` */
+    EFFECT_SYNC_DONE,  /* answer SYNC_COMMIT: `status`, counts by sched_sync_counts(`number`) */
     EFFECT_SYNC_BEGUN, /* answer SYNC_BEGIN: `number` is the generation */
 };
 
@@ -192,8 +194,8 @@ enum status sched_set_policy(struct sched *sched, struct bytes queue,
                              const struct sched_policy *policy);
 
 /* One event. Returns the status that its item is answered with; effects are appended. On an error
- * status nothing was changed. Cost O(log n), but for WORK, TIME and GRANT, which are bounded: a budget,
- * 4,096 records that come due, the credit that is free. */
+ * status nothing was changed. Cost O(log n), but for WORK, TIME and GRANT, which are bounded: a
+ * budget, 4,096 records that come due, the credit that is free. */
 enum status sched_step(struct sched *sched, const struct event *event, struct effects *effects);
 
 /* When EVENT_TIME is due next: by the wall clock (a record comes due) and by the monotonic one (a
@@ -211,14 +213,14 @@ bool sched_is_dirty(const struct sched *sched);
  * no sealed batch is on its way. NO_MEMORY: nothing was sealed, the batch is to be cleared. */
 enum status sched_seal(struct sched *sched, struct store_batch *batch);
 
-/* The end of the block of numbers that should be reserved durably now, 0: enough is left. The sealed
- * batch carries it; EVENT_RESERVED follows when it is durable. */
+/* The end of the block of numbers that should be reserved durably now, 0: enough is left. The
+ * sealed batch carries it; EVENT_RESERVED follows when it is durable. */
 uint64_t sched_reserve_wanted(const struct sched *sched);
 
 /* --- loading ---------------------------------------------------------------------------------- */
 
-/* In the order of store_visitor, before the first event, then sched_load_end. CORRUPT when something
- * is not as sched_seal writes it. */
+/* In the order of store_visitor, before the first event, then sched_load_end. CORRUPT when
+ * something is not as sched_seal writes it. */
 enum status sched_load_row(struct sched *sched, const struct store_row *row, const uint8_t *bytes);
 enum status sched_load_record(struct sched *sched, const struct store_state *state,
                               const uint8_t *body, uint32_t count);
@@ -237,14 +239,15 @@ bool sched_view_task(const struct sched *sched, const struct effect *effect, str
 enum status sched_view_record(const struct sched *sched, struct bytes queue, struct bytes key,
                               struct record_view *view);
 
-/* Walks in storage order. `*cursor` begins at 0; the next record of the queue whose status is one of
- * `statuses` and whose key begins with `prefix`. Looks at `*budget` records at most and lowers it.
- * Returns false when the budget is used up or the end is reached (then `*cursor` is 0). */
+/* Walks in storage order. `*cursor` begins at 0; the next record of the queue whose status is one
+ * of `statuses` and whose key begins with `prefix`. Looks at `*budget` records at most and lowers
+ * it. Returns false when the budget is used up or the end is reached (then `*cursor` is 0). */
 bool sched_list_next(const struct sched *sched, struct bytes queue, unsigned statuses,
                      struct bytes prefix, uint64_t *cursor, uint32_t *budget,
                      struct record_view *view);
 
-/* The first `max` record slots of a queue in the order in which they come due; 0 when memory is out. */
+/* The first `max` record slots of a queue in the order in which they come due; 0 when memory is
+ * out. */
 uint32_t sched_peek(const struct sched *sched, struct bytes queue, uint32_t *slots, uint32_t max);
 void sched_view_slot(const struct sched *sched, uint32_t slot, struct record_view *view);
 
@@ -305,7 +308,8 @@ struct sched_agreed {
 };
 bool sched_get_agreed(const struct sched *sched, uint32_t session, struct sched_agreed *agreed);
 
-/* Every invariant that holds between steps; false and a text when one does not. O(records): for tests. */
+/* Every invariant that holds between steps; false and a text when one does not. O(records): for
+ * tests. */
 bool sched_check(const struct sched *sched, const char **what);
 
 #endif

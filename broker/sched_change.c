@@ -1,4 +1,3 @@
-#include <stdlib.h>
 #include <string.h>
 
 #include "sched_internal.h"
@@ -50,208 +49,6 @@ bool change_is_backlogged(const struct sched *sched)
 {
     uint64_t backlog = (uint64_t)sched->dirty_count[0] + sched->dirty_count[1];
     return backlog >= sched->settings.limits.backlog_max;
-}
-
-/* --- pending ---------------------------------------------------------------------------------- */
-
-static uint32_t find_pending(const struct sched *sched, uint32_t slot)
-{
-    if (!(record_at(sched, slot)->flags & FLAG_PENDING))
-        return SLAB_NONE;
-    uint32_t id = table_first(&sched->pending_of, slot);
-    while (((struct pending *)slab_at(&sched->pendings, id))->record != slot)
-        id = table_next(&sched->pending_of, id);
-    return id;
-}
-
-struct pending *pending_find(const struct sched *sched, uint32_t slot)
-{
-    uint32_t id = find_pending(sched, slot);
-    return id == SLAB_NONE ? NULL : slab_at(&sched->pendings, id);
-}
-
-bool pending_put(const struct pending *pending, struct put *put)
-{
-    if (!pending->has_put)
-        return false;
-    struct wire_reader reader;
-    wire_reader_init(&reader, pending->put, pending->put_bytes);
-    put_read(&reader, put);
-    assert(reader.status == STATUS_OK); /* we wrote it, or checked it when it was loaded */
-    return true;
-}
-
-void pending_drop(struct sched *sched, uint32_t slot)
-{
-    uint32_t id = find_pending(sched, slot);
-    struct pending *pending = slab_at(&sched->pendings, id);
-    /* Without memory the row stays until the record goes; loading a pending change twice is harmless. */
-    sched_remove_row(sched, STORE_PENDING, record_at(sched, slot)->number, 0);
-    table_remove(&sched->pending_of, id, slot);
-    free(pending->put);
-    pending->put = NULL;
-    slab_give(&sched->pendings, id);
-    record_clear_flag(record_at(sched, slot), FLAG_PENDING);
-}
-
-static struct pending *require_pending(struct sched *sched, uint32_t slot)
-{
-    struct pending *pending = pending_find(sched, slot);
-    if (pending)
-        return pending;
-    if (!table_reserve(&sched->pending_of))
-        return NULL;
-    uint32_t id = slab_take(&sched->pendings);
-    if (id == SLAB_NONE)
-        return NULL;
-    pending = slab_at(&sched->pendings, id);
-    pending->record = slot;
-    table_put(&sched->pending_of, id, slot);
-    record_set_flag(record_at(sched, slot), FLAG_PENDING);
-    return pending;
-}
-
-/* What `put` says on top of what was pending before. */
-static void merge(const struct pending *pending, bool is_full, struct put *put)
-{
-    struct put before;
-    if (!pending || !pending_put(pending, &before))
-        return;
-    if (put->due_us == TIME_US_NEVER)
-        put->due_us = before.due_us;
-    if (is_full)
-        return;
-    if (put->every_us == TIME_US_NEVER)
-        put->every_us = before.every_us;
-    if (!put->has_rank) {
-        put->has_rank = before.has_rank;
-        put->rank = before.rank;
-    }
-    if (!put->group.data)
-        put->group = before.group;
-    if (!put->has_once) {
-        put->has_once = before.has_once;
-        put->once = before.once;
-    }
-    if (!put->payload.data)
-        put->payload = before.payload;
-    if (!put->memo.data)
-        put->memo = before.memo;
-}
-
-enum { PENDING_RUN_NOW = 1, PENDING_HAS_PUT = 2, PENDING_IS_FULL = 4 };
-
-/* One byte of flags, then the put: the row of a pending change. */
-static bool encode_pending(const struct pending *before, const struct put *put, bool is_full,
-                           struct wire_buffer *row)
-{
-    unsigned flags = before && before->run_now ? PENDING_RUN_NOW : 0;
-    if (before && before->is_full)
-        flags |= PENDING_IS_FULL;
-    if (is_full)
-        flags |= PENDING_IS_FULL;
-    flags |= put || (before && before->has_put) ? PENDING_HAS_PUT : 0u;
-    flags |= put ? 0u : PENDING_RUN_NOW;
-    uint8_t byte = (uint8_t)flags;
-    wire_write_raw(row, &byte, 1);
-    if (put)
-        put_write(row, put);
-    else if (before && before->has_put)
-        wire_write_raw(row, before->put, before->put_bytes);
-    return !row->failed;
-}
-
-static enum status decode_pending(struct pending *pending, const uint8_t *bytes, size_t count)
-{
-    uint8_t *put = NULL;
-    if (count > 1) {
-        put = malloc(count - 1);
-        if (!put)
-            return STATUS_NO_MEMORY;
-        memcpy(put, bytes + 1, count - 1);
-    }
-    free(pending->put);
-    pending->put = put;
-    pending->put_bytes = (uint32_t)(count - 1);
-    pending->run_now = bytes[0] & PENDING_RUN_NOW;
-    pending->has_put = put != NULL;
-    pending->is_full = bytes[0] & PENDING_IS_FULL;
-    return STATUS_OK;
-}
-
-enum status pending_add(struct sched *sched, uint32_t slot, const struct put *given, bool is_full,
-                        struct moment now)
-{
-    struct pending *before = pending_find(sched, slot);
-    struct put put;
-    if (given) {
-        put = *given;
-        put.due_us = put_due(given, now);
-        put.in_us = TIME_US_NEVER;
-        merge(before, is_full, &put);
-    }
-    struct wire_buffer row;
-    wire_buffer_init(&row);
-    bool is_new = !before;
-    enum status status = STATUS_NO_MEMORY;
-    struct pending *pending = NULL;
-    if (encode_pending(before, given ? &put : NULL, is_full, &row))
-        pending = require_pending(sched, slot);
-    if (pending)
-        status = sched_write_row(sched, STORE_PENDING, record_at(sched, slot)->number, 0, row.data,
-                                 row.count);
-    if (pending && !status)
-        status = decode_pending(pending, row.data, row.count);
-    if (pending && status && is_new)
-        pending_drop(sched, slot);
-    wire_buffer_release(&row);
-    return status;
-}
-
-enum status pending_load(struct sched *sched, uint32_t slot, const uint8_t *bytes, uint32_t count)
-{
-    struct put put;
-    struct wire_reader reader;
-    if (count < 1)
-        return STATUS_CORRUPT;
-    if (bytes[0] & PENDING_HAS_PUT) {
-        wire_reader_init(&reader, bytes + 1, count - 1);
-        put_read(&reader, &put);
-        if (reader.status || reader.at != reader.end || put_check(sched, &put))
-            return STATUS_CORRUPT;
-    } else if (count != 1) {
-        return STATUS_CORRUPT;
-    }
-    struct pending *pending = require_pending(sched, slot);
-    return pending ? decode_pending(pending, bytes, count) : STATUS_NO_MEMORY;
-}
-
-bool pending_apply_lost(struct sched *sched, uint32_t slot, struct moment now)
-{
-    struct record *record = record_at(sched, slot);
-    struct pending *pending = pending_find(sched, slot);
-    struct fields fields;
-    struct put put;
-    if (!pending || !record_reserve(sched, 1))
-        return false;
-    bool has_put = pending_put(pending, &put);
-    body_view(record->body, &fields);
-    if (has_put)
-        put_overlay(&put, pending->is_full, &fields);
-    uint64_t state = sched_draw(sched);
-    if (!state || record_repack(sched, slot, &fields))
-        return false;
-    record_set_state(record, state);
-    record_mark(sched, slot);
-    int64_t due_us = has_put ? put.due_us : TIME_US_NEVER;
-    if (due_us == TIME_US_NEVER && pending->run_now)
-        due_us = now.wall_us;
-    pending_drop(sched, slot);
-    if (due_us == TIME_US_NEVER)
-        record_make_ready(sched, slot);
-    else
-        record_schedule(sched, slot, due_us, now);
-    return true;
 }
 
 /* --- put -------------------------------------------------------------------------------------- */
@@ -457,8 +254,7 @@ static void answer_kick(struct queue *queue, struct effects *effects)
                          });
 }
 
-enum status change_kick_all(struct sched *sched, const struct event *event,
-                            struct effects *effects)
+enum status change_kick_all(struct sched *sched, const struct event *event, struct effects *effects)
 {
     struct queue *queue = queue_find(sched, event->key.queue);
     if (!queue)
@@ -524,6 +320,12 @@ enum status change_drain(struct sched *sched, const struct event *event, struct 
         .deadline_mono_us = event->now.mono_us + wait_us,
     };
     drain_pass_time(sched, event->now, effects);
+    return STATUS_OK;
+}
+
+enum status change_undrain(struct sched *sched)
+{
+    sched->is_draining = false;
     return STATUS_OK;
 }
 

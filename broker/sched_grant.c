@@ -125,8 +125,7 @@ enum status take_begin(struct sched *sched, const struct event *event, struct ef
         .after = SLAB_NONE,
         .max = wanted->max,
         .request = event->request,
-        .lease_us =
-            wanted->lease_ms ? (int64_t)wanted->lease_ms * US_PER_MS : owner->lease_us,
+        .lease_us = wanted->lease_ms ? (int64_t)wanted->lease_ms * US_PER_MS : owner->lease_us,
         .deadline_mono_us = event->now.mono_us + (int64_t)wanted->wait_ms * US_PER_MS,
         .queue = queue->id,
         .detached = wanted->detached,
@@ -140,8 +139,8 @@ enum status take_begin(struct sched *sched, const struct event *event, struct ef
     return STATUS_OK;
 }
 
-/* A take whose wait is over is answered after a last look at what is ready, so that one that does not
- * wait at all gets what there is. */
+/* A take whose wait is over is answered after a last look at what is ready, so that one that does
+ * not wait at all gets what there is. */
 static bool take_serve(struct sched *sched, struct queue *queue, uint32_t id, uint32_t share,
                        struct moment now, struct effects *effects)
 {

@@ -6,7 +6,8 @@
  *   sched_lease.c    leases: granted, ended, lost, resumed, touched
  *   sched_grant.c    who gets what is ready
  *   sched_report.c   the report: accepted or not, and what it does
- *   sched_change.c   put, remove, run-now, kick, pause, drain; pending changes
+ *   sched_change.c   put, remove, run-now, kick, pause, drain
+ *   sched_pending.c  changes to what is out at a worker
  *   sched_sync.c     full sets
  *   sched_load.c     from the store
  *   sched_view.c     looking
@@ -24,12 +25,12 @@
 #include "table.h"
 
 enum {
-    PROMOTIONS_MAX = 4096,     /* records that come due in one step */
-    ENDINGS_MAX = 4096,        /* leases, sessions, takes that end in one step */
-    GRANTS_MAX = 8192,         /* tasks handed out in one step */
-    NUMBER_BLOCK = 1 << 24,    /* numbers reserved at once */
-    STALL_US = 1000000,        /* a wake-up so late is a stall: read before any lease is ended */
-    STALL_HOLD_US = 500000,    /* for how long */
+    PROMOTIONS_MAX = 4096,      /* records that come due in one step */
+    ENDINGS_MAX = 4096,         /* leases, sessions, takes that end in one step */
+    GRANTS_MAX = 8192,          /* tasks handed out in one step */
+    NUMBER_BLOCK = 1 << 24,     /* numbers reserved at once */
+    STALL_US = 1000000,         /* a wake-up so late is a stall: read before any lease is ended */
+    STALL_HOLD_US = 500000,     /* for how long */
     UNKNOWN_QUEUE = QUEUES_MAX, /* no queue has this id */
 };
 
@@ -51,10 +52,10 @@ enum flag {
     FLAG_DIRTY_0 = 1, /* changed in the batch of parity 0, 1 */
     FLAG_DIRTY_1 = 2,
     FLAG_DIRTY = 3,
-    FLAG_COLD = 4,    /* its body changed since the last seal */
-    FLAG_AWAIT = 8,   /* ready as soon as its change is durable */
+    FLAG_COLD = 4,     /* its body changed since the last seal */
+    FLAG_AWAIT = 8,    /* ready as soon as its change is durable */
     FLAG_PENDING = 16, /* has an entry in `pendings` */
-    FLAG_ENDED = 32,  /* has an entry in `ended`: its last lease was lost */
+    FLAG_ENDED = 32,   /* has an entry in `ended`: its last lease was lost */
     FLAG_OVERDUE = 64, /* accepted already due: not counted as late */
 };
 
@@ -95,12 +96,12 @@ struct lease {
     uint64_t number;
     int64_t lateness_us;
     int64_t lease_us;
-    uint32_t record;  /* SLAB_NONE: removed meanwhile */
-    uint32_t session; /* slot in `sessions`; SLAB_NONE: detached, or ended */
-    uint32_t next;    /* chain in `live` or `ended` */
-    uint32_t place;   /* in `lease_ends` */
+    uint32_t record;        /* SLAB_NONE: removed meanwhile */
+    uint32_t session;       /* slot in `sessions`; SLAB_NONE: detached, or ended */
+    uint32_t next;          /* chain in `live` or `ended` */
+    uint32_t place;         /* in `lease_ends` */
     uint32_t before, after; /* in the session's list */
-    bool unconfirmed; /* its session came back and has not announced it yet */
+    bool unconfirmed;       /* its session came back and has not announced it yet */
     bool counts_lateness;
 };
 
@@ -172,7 +173,7 @@ struct queue {
     struct stats start_lateness;
     int64_t park_window_mono_us;
     uint64_t parked_in_window;
-    struct sync *sync; /* NULL: none under way */
+    struct sync *sync;          /* NULL: none under way */
     uint64_t synced_generation; /* the last COMMIT that was answered, 0: none */
     enum status synced_status;
     struct sync_counts synced_counts;
@@ -316,8 +317,8 @@ bool record_reserve(struct sched *sched, uint32_t count);
 /* A new record in PLACE_NOWHERE (with `staged`: PLACE_STAGED), found by its key from now on. */
 enum status record_new(struct sched *sched, struct queue *queue, const struct fields *fields,
                        uint32_t *slot);
-/* From PLACE_NOWHERE or PLACE_STAGED, a record of its own from now on: it gets its number and its state
- * number, drawn by the caller. Counted as created. */
+/* From PLACE_NOWHERE or PLACE_STAGED, a record of its own from now on: it gets its number and its
+ * state number, drawn by the caller. Counted as created. */
 void record_begin(struct sched *sched, uint32_t slot, uint64_t state);
 /* Frees a staged record, or one in PLACE_NOWHERE that never began, at once. */
 void record_drop(struct sched *sched, uint32_t slot);
@@ -423,12 +424,13 @@ void change_kick_slice(struct sched *sched, struct queue *queue, uint32_t *budge
                        struct moment now, struct effects *effects);
 enum status change_pause(struct sched *sched, const struct event *event, bool is_paused);
 enum status change_drain(struct sched *sched, const struct event *event, struct effects *effects);
+enum status change_undrain(struct sched *sched);
 void drain_pass_time(struct sched *sched, struct moment now, struct effects *effects);
 
 /* The status of a put's fields, before anything is changed. */
 enum status put_check(const struct sched *sched, const struct put *put);
-/* `fields` with what the put gives in place. `is_full`: payload, every, rank, group and once that it does
- * not give are cleared; its memo does not count. */
+/* `fields` with what the put gives in place. `is_full`: payload, every, rank, group and once that
+ * it does not give are cleared; its memo does not count. */
 void put_overlay(const struct put *put, bool is_full, struct fields *fields);
 /* A put on a record that is in no worker's hands. */
 enum status put_change(struct sched *sched, uint32_t slot, const struct put *put, bool is_full,
@@ -449,8 +451,8 @@ bool pending_put(const struct pending *pending, struct put *put);
 void pending_drop(struct sched *sched, uint32_t slot);
 enum status pending_load(struct sched *sched, uint32_t slot, const uint8_t *bytes, uint32_t count);
 
-/* Applies what is pending to a record in PLACE_NOWHERE whose lease was lost, under a fresh number, and
- * schedules it. False: nothing was pending. */
+/* Applies what is pending to a record in PLACE_NOWHERE whose lease was lost, under a fresh number,
+ * and schedules it. False: nothing was pending. */
 bool pending_apply_lost(struct sched *sched, uint32_t slot, struct moment now);
 
 /* --- sched_sync.c ----------------------------------------------------------------------------- */

@@ -334,8 +334,8 @@ static enum status resume_idle(struct sched *sched, uint32_t slot, uint32_t sess
     if (!lease_reserve(sched))
         return STATUS_NO_MEMORY;
     record_displace(sched, slot);
-    uint32_t id = lease_new(sched, slot, number, session, session_at(sched, session)->lease_us,
-                            event->now);
+    uint32_t id =
+        lease_new(sched, slot, number, session, session_at(sched, session)->lease_us, event->now);
     if (id == SLAB_NONE) {
         record_make_ready(sched, slot);
         return STATUS_NO_MEMORY;

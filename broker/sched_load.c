@@ -11,11 +11,21 @@ enum { META_FIELDS = 3, TOTALS = 15, COUNTS = 8, QUEUE_FIELDS = 6 };
 static void list_totals(struct sched_totals *totals, uint64_t *list[TOTALS])
 {
     uint64_t *all[TOTALS] = {
-        &totals->created,        &totals->removed,         &totals->dispatched,
-        &totals->reports_ok,     &totals->reports_failed,  &totals->reports_park,
-        &totals->reports_remove, &totals->failed_timed_out, &totals->failed_killed,
-        &totals->expired,        &totals->lost,            &totals->given_back,
-        &totals->stale,          &totals->late_accepted,   &totals->parked_by_count,
+        &totals->created,
+        &totals->removed,
+        &totals->dispatched,
+        &totals->reports_ok,
+        &totals->reports_failed,
+        &totals->reports_park,
+        &totals->reports_remove,
+        &totals->failed_timed_out,
+        &totals->failed_killed,
+        &totals->expired,
+        &totals->lost,
+        &totals->given_back,
+        &totals->stale,
+        &totals->late_accepted,
+        &totals->parked_by_count,
     };
     memcpy(list, all, sizeof(all));
 }

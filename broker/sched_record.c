@@ -53,8 +53,8 @@ const struct sched_policy *queue_policy(const struct sched *sched, const struct 
 
 uint64_t queue_records(const struct queue *queue)
 {
-    return queue->counts[PLACE_WAITING] + queue->counts[PLACE_READY] +
-           queue->counts[PLACE_LEASED] + queue->counts[PLACE_PARKED] + queue->counts[PLACE_HELD];
+    return queue->counts[PLACE_WAITING] + queue->counts[PLACE_READY] + queue->counts[PLACE_LEASED] +
+           queue->counts[PLACE_PARKED] + queue->counts[PLACE_HELD];
 }
 
 /* --- keys ------------------------------------------------------------------------------------- */

@@ -60,7 +60,8 @@ static enum status judge(struct sched *sched, const struct event *event, struct 
 
 /* --- what it does ----------------------------------------------------------------------------- */
 
-/* The smallest due + k x every that lies in the future: the phase is kept, missed runs are skipped. */
+/* The smallest due + k x every that lies in the future: the phase is kept, missed runs are skipped.
+ */
 static int64_t next_by_every(int64_t due_us, int64_t every_us, int64_t wall_us)
 {
     if (due_us > wall_us)
@@ -135,14 +136,16 @@ static enum status decide(const struct sched *sched, const struct event *event,
 {
     const struct report *report = event->report;
     bool has_put = pending && pending->has_put;
-    bool ends = report->outcome == OUTCOME_REMOVE || (report->outcome == OUTCOME_OK && fields->once);
+    bool ends =
+        report->outcome == OUTCOME_REMOVE || (report->outcome == OUTCOME_OK && fields->once);
     int64_t due_us = named_due(report, event->now);
     int64_t every_us = fields->every_us;
     struct put put;
     bool is_put = pending && pending_put(pending, &put);
     if (is_put && put.every_us != TIME_US_NEVER)
         every_us = put.every_us;
-    *verdict = (struct verdict){.removes = ends && !has_put, .parks = report->outcome == OUTCOME_PARK};
+    *verdict =
+        (struct verdict){.removes = ends && !has_put, .parks = report->outcome == OUTCOME_PARK};
     if (ends)
         due_us = event->now.wall_us; /* with a put that was pending it stays, due as that says */
     else if (report->outcome == OUTCOME_PARK)

@@ -152,10 +152,9 @@ static void read_hello(const struct sched *sched, const struct event *event,
         memcpy(session->name, name.data, name.count);
     session->credit =
         hello->credit < settings->limits.credit_max ? hello->credit : settings->limits.credit_max;
-    session->lease_us =
-        in_range(hello->lease_ms, settings->lease_us, LEASE_MS_MIN, LEASE_MS_MAX);
-    session->heartbeat_us = in_range(hello->heartbeat_ms, settings->heartbeat_us, HEARTBEAT_MS_MIN,
-                                     HEARTBEAT_MS_MAX);
+    session->lease_us = in_range(hello->lease_ms, settings->lease_us, LEASE_MS_MIN, LEASE_MS_MAX);
+    session->heartbeat_us =
+        in_range(hello->heartbeat_ms, settings->heartbeat_us, HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX);
     session->first_lease = SLAB_NONE;
     session->resume_left = hello->resume_count;
     session->seen_mono_us = session->began_mono_us = event->now.mono_us;
@@ -295,9 +294,9 @@ void session_seen(struct sched *sched, const struct event *event)
         session_at(sched, slot)->seen_mono_us = event->now.mono_us;
 }
 
-/* A session's time has come: it was silent for a heartbeat (ping), for three (lost), or neither (look
- * again later: messages only note the time, so that they cost nothing). Returns false when effects
- * have no room. */
+/* A session's time has come: it was silent for a heartbeat (ping), for three (lost), or neither
+ * (look again later: messages only note the time, so that they cost nothing). Returns false when
+ * effects have no room. */
 static bool check_session(struct sched *sched, uint32_t slot, struct moment now,
                           struct effects *effects)
 {

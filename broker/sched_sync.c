@@ -72,8 +72,8 @@ enum status sync_add_touched(struct sched *sched, struct sync *sync, struct byte
     table_put(&sync->touched, id, key_hash(key, 0));
     if (sched->is_loading)
         return STATUS_OK;
-    return sched_write_row(sched, STORE_SYNCS, sync->generation,
-                           SYNC_TOUCHED + sync->parts[3]++, key.data, key.count);
+    return sched_write_row(sched, STORE_SYNCS, sync->generation, SYNC_TOUCHED + sync->parts[3]++,
+                           key.data, key.count);
 }
 
 enum status sync_note_touched(struct sched *sched, struct queue *queue, struct bytes key)
@@ -112,9 +112,9 @@ enum status sync_flush_part(struct sched *sched, struct sync *sync)
 {
     if (!sync->part.count)
         return STATUS_OK;
-    enum status status = sched_write_row(sched, STORE_SYNCS, sync->generation,
-                                         SYNC_ITEMS + sync->parts[1], sync->part.data,
-                                         sync->part.count);
+    enum status status =
+        sched_write_row(sched, STORE_SYNCS, sync->generation, SYNC_ITEMS + sync->parts[1],
+                        sync->part.data, sync->part.count);
     if (status)
         return status;
     sync->parts[1]++;
@@ -131,8 +131,8 @@ static enum status spool(struct sched *sched, struct sync *sync, const struct pu
     return sync->part.count < SYNC_PART_BYTES ? STATUS_OK : sync_flush_part(sched, sync);
 }
 
-/* The first due of a new record: named, else spread by a hash of its key over the window or over its
- * every, else now. */
+/* The first due of a new record: named, else spread by a hash of its key over the window or over
+ * its every, else now. */
 static int64_t first_due(struct sync *sync, const struct put *put, struct moment now)
 {
     int64_t due_us = put_due(put, now);
@@ -241,7 +241,7 @@ enum status sync_stage(struct sched *sched, struct queue *queue, const struct pu
     uint32_t slot = record_find(sched, queue, put->key);
     if (sync_has_touched(sync, put->key)) {
         sync->counts.kept++;
-        return slot == SLAB_NONE ? STATUS_UNCHANGED
+        return slot == SLAB_NONE              ? STATUS_UNCHANGED
                : sync_has_matched(sync, slot) ? STATUS_DUPLICATE
                : sync_set_matched(sync, slot) ? STATUS_NO_MEMORY
                                               : STATUS_UNCHANGED;

@@ -4,12 +4,12 @@
  *     |               | guard
  *     +--abort--------+--------> DROP  --> (answered)
  *
- * OPEN: items are compared as they come. New keys become records at once, but staged: nobody sees them. Known
- * keys that differ are kept as encoded items. Both are spooled to the store in parts, so that the
- * commit itself is one small row. PLAN: a walk over all records finds those that are absent. The marker
- * row then makes the commit durable; APPLY carries it out in slices and goes on after a crash. Keys that
- * are put or removed meanwhile are noted and left alone. (sched_sync.c: OPEN and commit;
- * sched_sync_apply.c: the slices; sched_sync_load.c: after a crash.)
+ * OPEN: items are compared as they come. New keys become records at once, but staged: nobody sees
+ * them. Known keys that differ are kept as encoded items. Both are spooled to the store in parts,
+ * so that the commit itself is one small row. PLAN: a walk over all records finds those that are
+ * absent. The marker row then makes the commit durable; APPLY carries it out in slices and goes on
+ * after a crash. Keys that are put or removed meanwhile are noted and left alone. (sched_sync.c:
+ * OPEN and commit; sched_sync_apply.c: the slices; sched_sync_load.c: after a crash.)
  */
 #ifndef EVERDUE_SCHED_SYNC_H
 #define EVERDUE_SCHED_SYNC_H
@@ -25,7 +25,7 @@ enum sync_phase { SYNC_OPEN, SYNC_PLAN, SYNC_APPLY, SYNC_CLEAN, SYNC_DROP };
 #define SYNC_TOUCHED ((uint64_t)3 << 32) /* + part: one key */
 
 enum {
-    SYNC_PART_BYTES = 3500,     /* of a row that is spooled */
+    SYNC_PART_BYTES = 3500,    /* of a row that is spooled */
     SYNC_BATCH_RECORDS = 8192, /* carried out before the disk has taken them */
 };
 
@@ -57,7 +57,7 @@ struct sync {
     uint64_t records_before;
     struct sync_counts counts;
 
-    uint8_t *matched; /* a bit for each slot whose key is in the set */
+    uint8_t *matched;      /* a bit for each slot whose key is in the set */
     uint32_t matched_room; /* in bits */
     uint32_t *staged;
     uint32_t staged_count, staged_room, staged_done;
@@ -69,8 +69,8 @@ struct sync {
 
     struct slab touches;
     struct table touched;
-    struct wire_buffer part;  /* items that are not spooled yet */
-    uint32_t parts[4];        /* rows written, by kind: items 1, prunes 2, touched 3 */
+    struct wire_buffer part; /* items that are not spooled yet */
+    uint32_t parts[4];       /* rows written, by kind: items 1, prunes 2, touched 3 */
     uint32_t clean_kind, clean_part;
 };
 
@@ -80,8 +80,8 @@ enum status sync_add_touched(struct sched *sched, struct sync *sync, struct byte
 bool sync_has_matched(const struct sync *sync, uint32_t slot);
 enum status sync_set_matched(struct sync *sync, uint32_t slot);
 
-/* Compares one item with what is stored and stages it. `spools`: write it to the store, too (not when
- * it comes from there). */
+/* Compares one item with what is stored and stages it. `spools`: write it to the store, too (not
+ * when it comes from there). */
 enum status sync_stage(struct sched *sched, struct queue *queue, const struct put *put, bool spools,
                        struct moment now);
 /* Write what is not spooled yet. */

@@ -171,8 +171,8 @@ static bool apply_one(struct sched *sched, struct queue *queue, struct moment no
 
 static bool is_applied(const struct sync *sync)
 {
-    return sync->staged_done == sync->staged_count &&
-           sync->changed_done == sync->changed.count && sync->prune_done == sync->prune_count;
+    return sync->staged_done == sync->staged_count && sync->changed_done == sync->changed.count &&
+           sync->prune_done == sync->prune_count;
 }
 
 /* What is carried out faster than the disk takes it would make one batch that holds up a turn. */
@@ -190,8 +190,7 @@ static void apply(struct sched *sched, struct queue *queue, uint32_t *budget, st
             *budget = 0;
             return;
         }
-    if (!is_applied(sync) ||
-        sched_remove_row(sched, STORE_SYNCS, sync->generation, SYNC_MARKER))
+    if (!is_applied(sync) || sched_remove_row(sched, STORE_SYNCS, sync->generation, SYNC_MARKER))
         return;
     sync->status = STATUS_OK;
     sync->phase = SYNC_CLEAN;
@@ -207,7 +206,8 @@ static void remember(struct queue *queue)
     queue->is_dirty = true;
 }
 
-/* Removes the rows that were spooled; they mean nothing without a marker. Returns true when done. */
+/* Removes the rows that were spooled; they mean nothing without a marker. Returns true when done.
+ */
 static bool clean_rows(struct sched *sched, struct sync *sync, uint32_t *budget)
 {
     static const uint64_t kinds[] = {SYNC_MARKER, SYNC_ITEMS, SYNC_PRUNES, SYNC_TOUCHED};

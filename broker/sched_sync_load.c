@@ -18,8 +18,8 @@ enum status sync_write_marker(struct sched *sched, const struct queue *queue,
     wire_write_uint(&row, sync->counts.absent);
     enum status status = STATUS_NO_MEMORY;
     if (!row.failed)
-        status = sched_write_row(sched, STORE_SYNCS, sync->generation, SYNC_MARKER, row.data,
-                                 row.count);
+        status =
+            sched_write_row(sched, STORE_SYNCS, sync->generation, SYNC_MARKER, row.data, row.count);
     wire_buffer_release(&row);
     return status;
 }
@@ -56,8 +56,8 @@ static enum status load_marker(struct sched *sched, const struct store_row *row,
 
 /* --- the parts -------------------------------------------------------------------------------- */
 
-static enum status load_items(struct sched *sched, struct queue *queue,
-                              const struct store_row *row, const uint8_t *bytes)
+static enum status load_items(struct sched *sched, struct queue *queue, const struct store_row *row,
+                              const uint8_t *bytes)
 {
     struct wire_reader reader;
     struct moment then = {0, 0}; /* the due of an item is absolute */
@@ -117,8 +117,7 @@ enum status sync_load_row(struct sched *sched, const struct store_row *row, cons
     uint32_t part = (uint32_t)row->b;
     switch (row->b >> 32) {
     case SYNC_ITEMS >> 32:
-        return part < queue->sync->parts[1] ? load_items(sched, queue, row, bytes)
-                                            : STATUS_CORRUPT;
+        return part < queue->sync->parts[1] ? load_items(sched, queue, row, bytes) : STATUS_CORRUPT;
     case SYNC_PRUNES >> 32:
         return load_prunes(sched, queue->sync, row, bytes);
     case SYNC_TOUCHED >> 32:

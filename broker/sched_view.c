@@ -113,7 +113,8 @@ bool sched_list_next(const struct sched *sched, struct bytes name, unsigned stat
             !(statuses & status_of(record)))
             continue;
         struct bytes key = body_key(record->body);
-        if (key.count < prefix.count || (prefix.count && memcmp(key.data, prefix.data, prefix.count)))
+        if (key.count < prefix.count ||
+            (prefix.count && memcmp(key.data, prefix.data, prefix.count)))
             continue;
         sched_view_slot(sched, slot, view);
         return true;
@@ -122,8 +123,8 @@ bool sched_list_next(const struct sched *sched, struct bytes name, unsigned stat
     return false;
 }
 
-/* The ready ones in their order; then the waiting heap, which all queues share: looked at ever deeper
- * until it has shown enough of this queue. */
+/* The ready ones in their order; then the waiting heap, which all queues share: looked at ever
+ * deeper until it has shown enough of this queue. */
 uint32_t sched_peek(const struct sched *sched, struct bytes name, uint32_t *slots, uint32_t max)
 {
     struct queue *queue = queue_find(sched, name);
@@ -162,7 +163,8 @@ static int64_t larger(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-/* Percentiles of several queues: that of the worst. Exact for one queue, never too good for more. */
+/* Percentiles of several queues: that of the worst. Exact for one queue, never too good for more.
+ */
 static void add_queue(const struct queue *queue, struct moment now, struct sched_numbers *numbers)
 {
     numbers->waiting += queue->counts[PLACE_WAITING];
@@ -238,8 +240,7 @@ bool sched_queue_is_paused(const struct sched *sched, uint32_t place)
     return place < sched->queue_count && sched->queues[place]->is_paused;
 }
 
-bool sched_view_session(const struct sched *sched, uint32_t number,
-                        struct sched_session_view *view)
+bool sched_view_session(const struct sched *sched, uint32_t number, struct sched_session_view *view)
 {
     uint32_t slot = session_find(sched, number);
     if (slot == SLAB_NONE)

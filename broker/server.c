@@ -15,8 +15,8 @@
 
 /* --- waiting ---------------------------------------------------------------------------------- */
 
-/* A timerfd that fires at `at_us` of its clock; 0: at once; TIME_US_NEVER: not at all. Re-armed only when
- * the time is another. */
+/* A timerfd that fires at `at_us` of its clock; 0: at once; TIME_US_NEVER: not at all. Re-armed
+ * only when the time is another. */
 static void arm(int fd, int64_t at_us, int64_t *armed_us)
 {
     if (at_us == *armed_us)
@@ -230,8 +230,8 @@ static void finish(struct server *server)
         server->now = clock_now();
         server->next_submit_mono_us = 0;
         storage_turn(server);
-        bool is_idle = !server->is_in_flight && !server->batch_has_content &&
-                       !sched_is_dirty(server->sched);
+        bool is_idle =
+            !server->is_in_flight && !server->batch_has_content && !sched_is_dirty(server->sched);
         if (is_idle)
             break;
         struct timespec pause = {.tv_nsec = 1000000};
@@ -309,8 +309,8 @@ static void log_start(struct server *server)
     sched_get_numbers(server->sched, (struct bytes){NULL, 0}, server->now, &numbers);
     int64_t took_us = clock_now().mono_us - server->started.mono_us;
     log_line(LOG_NOTICE, "ready", "records", log_u64(numbers.records), "store",
-             server->store->backend->name, "directory", server->options->store_directory,
-             "load_ms", log_i64(took_us / US_PER_MS), NULL);
+             server->store->backend->name, "directory", server->options->store_directory, "load_ms",
+             log_i64(took_us / US_PER_MS), NULL);
 }
 
 int server_run(const struct server_options *options, server_reload *reload, void *user)

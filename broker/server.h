@@ -1,10 +1,11 @@
 /* server.h - the broker's turn: bytes in, events to the core, effects out.
  *
- *   wait -> take in at most a batch -> let time pass -> collect what must be durable -> grant -> send
+ *   wait -> take in at most a batch -> let time pass -> collect what must be durable -> grant ->
+ * send
  *
- * One thread owns the ROUTER and the core. The store's thread commits; acknowledgements are held until
- * their batch is on disk. No step blocks and each is bounded, so neither input nor due work can
- * starve the other.
+ * One thread owns the ROUTER and the core. The store's thread commits; acknowledgements are held
+ * until their batch is on disk. No step blocks and each is bounded, so neither input nor due work
+ * can starve the other.
  */
 #ifndef EVERDUE_SERVER_H
 #define EVERDUE_SERVER_H
@@ -22,13 +23,14 @@ struct server_options {
     const char *store_directory;  /* NULL: in memory */
     enum sync_policy sync;
     int64_t sync_interval_us;
-    int64_t reconnect_us; /* tcp: how long a broken connection may take to come back */
-    int64_t stop_us;      /* SIGTERM: how long to wait for reports */
+    int64_t reconnect_us;      /* tcp: how long a broken connection may take to come back */
+    int64_t stop_us;           /* SIGTERM: how long to wait for reports */
     uint64_t free_bytes_least; /* below this much free disk, puts and syncs are refused */
     struct sched_settings sched;
 };
 
-/* Called on SIGHUP: read the settings again. False: they are wrong (said already), the old ones stay. */
+/* Called on SIGHUP: read the settings again. False: they are wrong (said already), the old ones
+ * stay. */
 typedef bool server_reload(struct sched_settings *settings, struct sched *sched, void *user);
 
 /* Run until SIGTERM or SIGINT (drains) or a fatal error (logged). Returns a sysexits code. */

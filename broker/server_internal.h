@@ -17,12 +17,12 @@
 #include "workers.h"
 
 enum {
-    INPUT_MESSAGES_MAX = 256,    /* taken in in one turn */
-    INPUT_ITEMS_MAX = 4096,      /* or so many items, and the message in which they are reached */
-    WORK_BUDGET = 512,           /* items of long work between two looks at the clock */
-    WORK_US_MAX = 2000,          /* long work in one turn */
-    MISTAKES_MAX = 3,            /* malformed messages before a connection is cut */
-    PROBES = 50,                 /* looks at a connection that seems broken */
+    INPUT_MESSAGES_MAX = 256, /* taken in in one turn */
+    INPUT_ITEMS_MAX = 4096,   /* or so many items, and the message in which they are reached */
+    WORK_BUDGET = 512,        /* items of long work between two looks at the clock */
+    WORK_US_MAX = 2000,       /* long work in one turn */
+    MISTAKES_MAX = 3,         /* malformed messages before a connection is cut */
+    PROBES = 50,              /* looks at a connection that seems broken */
     SPACE_CHECK_US = 1000000,
 };
 
@@ -81,20 +81,20 @@ struct server {
     struct moment started;
     int64_t planned_mono_us; /* when the wait should have ended at the latest */
 
-    struct answers filling;          /* of changes since the last seal */
-    struct answers sealed;           /* of the batch that is on its way */
-    struct store_batch *batch;       /* that fills, or is to be used next */
+    struct answers filling;    /* of changes since the last seal */
+    struct answers sealed;     /* of the batch that is on its way */
+    struct store_batch *batch; /* that fills, or is to be used next */
     bool is_in_flight;
-    bool batch_has_content;          /* sync interval: sealed, not submitted */
+    bool batch_has_content; /* sync interval: sealed, not submitted */
     int64_t next_submit_mono_us;
-    uint64_t reserve_wanted;         /* in the batch that fills, 0: none */
+    uint64_t reserve_wanted; /* in the batch that fills, 0: none */
     uint64_t reserve_in_flight;
     struct store_fence fence;
 
-    struct wire_buffer out;          /* one message being built */
-    struct wire_buffer take_out;     /* the tasks of a take being built */
-    union item *items;               /* ITEMS_MAX */
-    uint32_t turn_items;             /* taken in in this turn */
+    struct wire_buffer out;      /* one message being built */
+    struct wire_buffer take_out; /* the tasks of a take being built */
+    union item *items;           /* ITEMS_MAX */
+    uint32_t turn_items;         /* taken in in this turn */
     struct tally *tallies;
     uint32_t tally_count, tally_room;
     struct backup backup;
@@ -148,8 +148,7 @@ void input_refuse(struct server *server, const struct request *request, enum sta
                   const char *text);
 /* Reads an array of at most ITEMS_MAX items with `read` into server->items. False: refused. */
 typedef void input_item(struct wire_reader *reader, union item *item);
-bool input_items(struct server *server, struct request *request, input_item *read,
-                 uint32_t *count);
+bool input_items(struct server *server, struct request *request, input_item *read, uint32_t *count);
 void input_key(struct wire_reader *reader, union item *item);
 
 typedef void handle(struct server *server, struct request *request);
@@ -170,8 +169,8 @@ void output_durable(struct server *server, uint32_t worker);
 /* An answer without body, now. */
 void output_status(struct server *server, const struct request *request, enum status status,
                    const char *text);
-/* An answer with a status for each of `count` items, which the caller writes in between; held until the
- * changes are durable. Effects of its steps wait until then, too: they use the same buffer. */
+/* An answer with a status for each of `count` items, which the caller writes in between; held until
+ * the changes are durable. Effects of its steps wait until then, too: they use the same buffer. */
 void output_begin_statuses(struct server *server, const struct request *request, uint32_t count);
 void output_end_statuses(struct server *server, const struct request *request);
 /* Carries out what the last step asked for, and forgets it. */

@@ -30,8 +30,7 @@ void look_get(struct server *server, struct request *request)
     size_t count_at = wire_write_array_later(&server->out);
     for (uint32_t i = 0; i < count; i++) {
         struct record_view view;
-        enum status status =
-            sched_view_record(server->sched, queue, server->items[i].key, &view);
+        enum status status = sched_view_record(server->sched, queue, server->items[i].key, &view);
         if (!status && server->out.count > MESSAGE_BYTES_MAX / 2)
             status = STATUS_TOO_MANY; /* the answer is full: ask for the rest again */
         if (status)

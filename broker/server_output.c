@@ -108,12 +108,11 @@ static void end_parcel(struct server *server, struct parcel *parcel)
     wire_patch_array(&server->out, parcel->count_at, parcel->tasks);
     if (parcel->first->request)
         answer_write_end(&server->out, (struct bytes){NULL, 0});
-    bool is_sent = !server->out.failed && socket_send(server, parcel->first->session,
-                                                      server->out.data, server->out.count);
+    bool is_sent = !server->out.failed &&
+                   socket_send(server, parcel->first->session, server->out.data, server->out.count);
     for (size_t i = 0; !is_sent && i < parcel->effects; i++) {
-        struct event event = {.kind = EVENT_UNDELIVERED,
-                              .now = server->now,
-                              .number = parcel->first[i].number};
+        struct event event = {
+            .kind = EVENT_UNDELIVERED, .now = server->now, .number = parcel->first[i].number};
         if (parcel->first[i].kind != EFFECT_TASK)
             continue;
         sched_step(server->sched, &event, &server->effects);
@@ -129,8 +128,7 @@ static bool belongs(const struct server *server, const struct parcel *parcel,
         parcel->first->request != effect->request)
         return false;
     /* A take is one answer, whatever its size; a stream is cut into messages. */
-    return effect->request ||
-           (server->out.count < MESSAGE_BYTES_SOFT && parcel->tasks < ITEMS_MAX);
+    return effect->request || (server->out.count < MESSAGE_BYTES_SOFT && parcel->tasks < ITEMS_MAX);
 }
 
 static void add_task(struct server *server, struct parcel *parcel, const struct effect *effect)

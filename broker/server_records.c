@@ -85,8 +85,7 @@ static void step_durable(struct server *server, const struct request *request,
 {
     enum status status = server_step(server, event);
     wire_buffer_clear(&server->out);
-    answer_write(&server->out, request->id, status,
-                 bytes_of(status ? status_text(status) : NULL));
+    answer_write(&server->out, request->id, status, bytes_of(status ? status_text(status) : NULL));
     output_durable(server, request->worker);
 }
 
@@ -192,8 +191,8 @@ void records_sync_chunk(struct server *server, struct request *request)
         event.sync_item.put = &server->items[i].put;
         wire_write_int(&server->out, sched_step(server->sched, &event, &server->effects));
     }
-    /* Nothing is promised before the commit; but a chunk that waits for the disk keeps its client from
-     * sending more than the disk can take. */
+    /* Nothing is promised before the commit; but a chunk that waits for the disk keeps its client
+     * from sending more than the disk can take. */
     output_end_statuses(server, request);
 }
 

@@ -196,7 +196,8 @@ void socket_read_monitor(struct server *server)
     }
 }
 
-/* The monitor's word is a hint: file descriptors are used again. A mandatory send says for certain. */
+/* The monitor's word is a hint: file descriptors are used again. A mandatory send says for certain.
+ */
 static bool is_broken(struct server *server, uint32_t number)
 {
     wire_buffer_clear(&server->out);

@@ -34,13 +34,14 @@ static bool open_store(struct server *server)
         return true;
     log_line(LOG_ERR, "the store cannot be opened", "directory", options->store_directory, "why",
              why[0] ? why : status_text(status), NULL);
-    server->exit_code = status == STATUS_LOCKED ? EX_UNAVAILABLE
+    server->exit_code = status == STATUS_LOCKED    ? EX_UNAVAILABLE
                         : status == STATUS_CORRUPT ? EX_DATAERR
                                                    : EX_IOERR;
     return false;
 }
 
-/* Numbers are drawn from durably reserved ones only: the first block is written before anything else. */
+/* Numbers are drawn from durably reserved ones only: the first block is written before anything
+ * else. */
 static void reserve_first(struct server *server)
 {
     while (!server->exit_code && sched_reserve_wanted(server->sched)) {
@@ -99,9 +100,8 @@ static void finish_batch(struct server *server, struct store_batch *batch)
             output_answers(server, &server->sealed);
         }
         if (server->reserve_in_flight) {
-            struct event event = {.kind = EVENT_RESERVED,
-                                  .now = server->now,
-                                  .number = server->reserve_in_flight};
+            struct event event = {
+                .kind = EVENT_RESERVED, .now = server->now, .number = server->reserve_in_flight};
             server_step(server, &event);
         }
     }

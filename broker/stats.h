@@ -26,7 +26,8 @@ struct stats {
 /* A zeroed struct is ready. */
 void stats_add(struct stats *stats, int64_t mono_us, int64_t value_us);
 
-/* The value that `ppm` millionths of the last 60 s do not exceed; 0 when there were none. O(buckets). */
+/* The value that `ppm` millionths of the last 60 s do not exceed; 0 when there were none.
+ * O(buckets). */
 int64_t stats_percentile(const struct stats *stats, int64_t mono_us, uint32_t ppm);
 int64_t stats_max(const struct stats *stats, int64_t mono_us);
 

@@ -185,10 +185,11 @@ void store_get_health(struct store *store, struct store_health *health);
 const char *store_why(const struct store *store);
 
 /* A hot copy into a directory that must not exist or be empty, with an identity of its own. Blocks:
- * call it from a thread of its own; safe beside the store thread. As long as it runs no page that
- * the copied moment uses is used again, so the file grows by what is written meanwhile. NOT_FOUND:
- * no such parent directory. IO, NO_SPACE; BAD_FIELD for a directory with something in it and for a
- * store without a disk. On error nothing is left behind. */
+ * call it from a thread of its own, which must have ended before store_destroy; safe beside the
+ * store thread. As long as it runs no page that the copied moment uses is used again, so the file
+ * grows by what is written meanwhile. NOT_FOUND: no such parent directory. IO, NO_SPACE; BAD_FIELD
+ * for a directory with something in it and for a store without a disk. On error nothing is left
+ * behind. */
 enum status store_backup(struct store *store, const char *directory, char *why, size_t room);
 
 /* For a stopped broker: verify all that can be verified, print a report line by line. OK, LOCKED,

@@ -13,7 +13,11 @@
 
 #include "clock.h"
 
-enum { RESERVE_BYTES_DEFAULT = 64 << 20, SPACE_US = 100 * US_PER_MS };
+enum {
+    RESERVE_BYTES_DEFAULT = 64 << 20,
+    FULL_BYTES = 1 << 20, /* less is called full */
+    SPACE_US = 100 * US_PER_MS,
+};
 
 /* --- the caller's thread --------------------------------------------------------------------- */
 
@@ -64,7 +68,8 @@ static void lmdb_health(struct store *base, struct store_health *health)
         store->space_mono_us = now_us + SPACE_US;
         store->health.disk_free_bytes = store_lmdb_free_bytes(store->directory);
         if (fstat(store->data_fd, &found) == 0)
-            store->health.disk_bytes = (uint64_t)found.st_blocks * 512;
+            store->health.disk_bytes =
+                (uint64_t)found.st_blocks * 512 + store_lmdb_reserve_bytes(store->directory);
     }
     *health = store->health;
     pthread_mutex_unlock(&store->mutex);
@@ -209,18 +214,24 @@ static int raise_epoch(struct store_lmdb *store)
     return mdb_txn_commit(txn);
 }
 
+/* LMDB says EIO, too, when a write was cut short by a full disk; what tells it from a failed fsync
+ * is said in store_lmdb_thread.c. */
+static bool is_full(const struct store_lmdb *store, int error)
+{
+    bool may_be = error == ENOSPC || error == EDQUOT ||
+                  (error == EIO && store_lmdb_free_bytes(store->directory) < FULL_BYTES);
+    return error == MDB_MAP_FULL || (may_be && fdatasync(store->data_fd) == 0);
+}
+
 static enum status take_over(struct store_lmdb *store)
 {
     int error = raise_epoch(store);
-    /* LMDB says EIO, too, when a write was cut short by a full disk. */
-    if ((error == ENOSPC || error == EDQUOT || error == EIO) &&
-        store_lmdb_reserve_drop(store->directory))
+    if (is_full(store, error) && store_lmdb_reserve_drop(store->directory))
         error = raise_epoch(store);
     if (error) {
         store_lmdb_say(store->store.why, "cannot write %s/data.mdb: %s", store->directory,
                        mdb_strerror(error));
-        bool full = error == ENOSPC || error == EDQUOT || error == MDB_MAP_FULL;
-        return full ? STATUS_NO_SPACE : STATUS_IO;
+        return is_full(store, error) ? STATUS_NO_SPACE : STATUS_IO;
     }
     memcpy(store->store.id, store->info.id, sizeof(store->store.id));
     store->store.fence = store->info.fence;

@@ -120,6 +120,7 @@ enum status store_lmdb_directory_sync(const char *directory, char *why);
 uint64_t store_lmdb_free_bytes(const char *directory);
 /* Allocates DIR/reserve when there is twice the room, unless it is there. Returns whether it is. */
 bool store_lmdb_reserve_make(const char *directory, uint64_t bytes);
+uint64_t store_lmdb_reserve_bytes(const char *directory);
 /* Returns whether there was one. */
 bool store_lmdb_reserve_drop(const char *directory);
 

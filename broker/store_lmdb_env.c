@@ -62,7 +62,7 @@ static int open_largest(MDB_env **env, const struct store_lmdb_env_options *opti
 {
     uint64_t bytes = options->map_bytes ? options->map_bytes : MAP_BYTES_DEFAULT;
     int error = open_mapped(env, options, bytes);
-    while (error == ENOMEM && bytes > MAP_BYTES_LEAST) {
+    while ((error == ENOMEM || error == EINVAL) && bytes > MAP_BYTES_LEAST) {
         bytes /= 2;
         error = open_mapped(env, options, bytes);
     }

@@ -126,6 +126,15 @@ bool store_lmdb_reserve_make(const char *directory, uint64_t bytes)
     return made;
 }
 
+uint64_t store_lmdb_reserve_bytes(const char *directory)
+{
+    char path[STORE_LMDB_PATH_BYTES];
+    struct stat found;
+    if (!file_path(path, directory, "reserve") || stat(path, &found))
+        return 0;
+    return (uint64_t)found.st_blocks * 512;
+}
+
 bool store_lmdb_reserve_drop(const char *directory)
 {
     char path[STORE_LMDB_PATH_BYTES];

@@ -35,7 +35,8 @@ static uint32_t *next_of(const struct table *table, uint32_t id)
     return (uint32_t *)(void *)((uint8_t *)slab_at(table->items, id) + table->next_offset);
 }
 
-/* Buckets below the split point have been split in this round and are told apart by one more bit. */
+/* Buckets below the split point have been split in this round and are told apart by one more bit.
+ */
 static uint32_t bucket_of(const struct table *table, uint64_t hash)
 {
     uint32_t bucket = (uint32_t)hash & (table->level_buckets - 1);

@@ -1,8 +1,9 @@
 /* table.h - a hash index over items of a slab, growing one bucket at a time.
  *
- * Linear hashing (W. Litwin, VLDB 1980) with chains through the items: each insert splits at most one
- * bucket, so no insert is ever much slower than another. (A table that doubles held the broker up for 462 ms
- * at 12 million records.) It never shrinks. The table knows hashes only; the caller compares:
+ * Linear hashing (W. Litwin, VLDB 1980) with chains through the items: each insert splits at most
+ * one bucket, so no insert is ever much slower than another. (A table that doubles held the broker
+ * up for 462 ms at 12 million records.) It never shrinks. The table knows hashes only; the caller
+ * compares:
  *
  *   for (id = table_first (&t, hash); id != SLAB_NONE; id = table_next (&t, id))
  *       if (is_it (slab_at (items, id)))

@@ -19,9 +19,9 @@ struct worker {
     uint32_t next; /* chain */
     uint8_t identity_bytes;
     uint8_t identity[IDENTITY_BYTES_MAX];
-    int fd;       /* libzmq's, for recognising it in monitor events; -1 unknown. Never closed here */
+    int fd; /* libzmq's, for recognising it in monitor events; -1 unknown. Never closed here */
     bool is_ipc;
-    bool is_here; /* the entry is in use */
+    bool is_here;        /* the entry is in use */
     uint8_t probes_left; /* the connection seems broken: looks that are still to be taken */
     uint32_t mistakes;   /* messages that were malformed */
 };

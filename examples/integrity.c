@@ -26,17 +26,27 @@ static struct integrity {
     char memo[64], error[PATH_MAX + 64]; /* live until the next call */
 } own = {.min_us = 5000000, .max_us = 3600000000};
 
+/* Microseconds in a unit, 0 for none. */
+static double scale_of(const char *unit)
+{
+    if (strcmp(unit, "ms") == 0)
+        return 1e3;
+    return !strcmp(unit, "s") ? 1e6 : !strcmp(unit, "m") ? 6e7 : !strcmp(unit, "h") ? 3.6e9 : 0;
+}
+
 int everdue_plugin_open(int argc, char **argv, void **user)
 {
     *user = &own;
     for (int i = 1; i < argc; i++) {
-        char name[4] = "", unit = 0, more;
+        char name[4] = "", unit[3] = "", more;
         double number = 0;
-        bool is_read = sscanf(argv[i], "%3[a-z]=%lf%c%c", name, &number, &unit, &more) == 3;
-        double us = number * (unit == 's' ? 1e6 : unit == 'm' ? 6e7 : unit == 'h' ? 3.6e9 : 0);
+        bool is_read = sscanf(argv[i], "%3[a-z]=%lf%2s%c", name, &number, unit, &more) == 3;
+        double us = number * scale_of(unit);
         int64_t *place = strcmp(name, "max") == 0 ? &own.max_us : &own.min_us;
-        if (!is_read || us < 1 || us > 1e15 || (place == &own.min_us && strcmp(name, "min") != 0))
-            return fprintf(stderr, "integrity: %s: write min=5s max=1h\n", argv[i]);
+        if (!is_read || us < 1 || us > 1e15 || (place == &own.min_us && strcmp(name, "min") != 0)) {
+            fprintf(stderr, "integrity: %s: write min=5s max=1h\n", argv[i]);
+            return 1;
+        }
         *place = (int64_t)us;
     }
     return own.min_us > own.max_us;

@@ -94,7 +94,8 @@ class Watched:
         record = everdue.record(key_of(self.path))
         if record.get("note") == "changed" and record["memo"] != self.before["memo"]:
             self.found = time.monotonic() - self.changed_at
-            say(f"      the change is found after {self.found:.1f} s: {record['memo']}")
+            say(f"      the change is found after {self.found:.1f} s: {record['note']}, "
+                f"digest {record['memo']['xxh3']}")
 
 
 def comes_due_within(record, seconds):
@@ -110,7 +111,8 @@ class Books:
     def line(self, text, one, other):
         agree = one == other
         self.wrong += not agree
-        say(f"  {'ok   ' if agree else 'WRONG'} {text}: {one:,} = {other:,}")
+        numbers = f"{one:,}" if agree and other == 0 else f"{one:,} {'=' if agree else '!='} {other:,}"
+        say(f"  {'ok   ' if agree else 'WRONG'} {text}: {numbers}")
 
 
 class Demo:

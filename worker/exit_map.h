@@ -1,4 +1,4 @@
-/* exit_map.h - what the end of a command says about its run: the table of docs/worker.md. Pure. */
+/* exit_map.h - what the end of a command says about its run: the table of --help. Pure. */
 #ifndef EVERDUE_WORKER_EXIT_MAP_H
 #define EVERDUE_WORKER_EXIT_MAP_H
 

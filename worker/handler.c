@@ -14,6 +14,10 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+static const char no_next[] =
+    "the handler named no next time and the record has none: return \"next\" or \"in\" with the "
+    "result, or set --every here (or every with the record)";
+
 static void log_from_library(int level, const char *text, void *user)
 {
     (void)user;
@@ -161,10 +165,7 @@ void handler_report(struct handler *handler, struct claim *claim,
     int status = everdue_worker_report(claim->worker, claim->task, result);
     claim->task = NULL;
     if (status == STATUS_NO_NEXT)
-        handler_fault(handler, EX_CONFIG,
-                      "the handler named no next time and the record has none: return \"next\" or "
-                      "\"in\" with the result, or set --every here (or every with the record)",
-                      everdue_text(key));
+        handler_fault(handler, EX_CONFIG, no_next, everdue_text(key));
     else if (stops)
         handler_fault(handler, EX_CONFIG, why, everdue_text(key));
     else if (status < 0)
@@ -221,13 +222,16 @@ static void take_signal(struct handler *handler)
     }
 }
 
-/* The library stops by itself when the broker will never take us; it has said why. */
+/* The library stops by itself when the broker answers a report later with "no next time". */
 static void check_library(struct handler *handler)
 {
-    for (size_t i = 0; i < handler->worker_count; i++) {
-        if (everdue_worker_stopping(handler->workers[i]) && !handler->stop_asked)
-            handler_fault(handler, EX_CONFIG, "the session with the broker has ended for good",
-                          everdue_text(NULL));
+    for (size_t i = 0; i < handler->worker_count && !handler->stop_asked; i++) {
+        const char *reason;
+        if (!everdue_worker_stopping(handler->workers[i]))
+            continue;
+        int status = everdue_worker_stop_status(handler->workers[i], &reason);
+        handler_fault(handler, EX_CONFIG, status == STATUS_NO_NEXT ? no_next : reason,
+                      everdue_text(NULL));
     }
 }
 

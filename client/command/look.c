@@ -231,7 +231,7 @@ static void add_table_row(struct rows_printer *printer, const struct everdue_val
                           size_t count)
 {
     struct text cells[COLUMNS_MAX];
-    const char *texts[COLUMNS_MAX];
+    const char *texts[COLUMNS_MAX] = {NULL};
     size_t used = 0;
     for (size_t i = 0; i < count && used < printer->columns; i++) {
         if (!is_shown(printer, &values[i]))
@@ -241,8 +241,6 @@ static void add_table_row(struct rows_printer *printer, const struct everdue_val
         texts[used] = cells[used].data;
         used++;
     }
-    for (size_t i = used; i < printer->columns; i++)
-        texts[i] = NULL;
     output_table_add(printer->table, texts, NULL, 0);
     for (size_t i = 0; i < used; i++)
         text_release(&cells[i]);

@@ -251,8 +251,20 @@ static void forget_lease(struct model_record *record, struct moment now)
 {
     record->lease = record->delivered = record->delivered_before = 0;
     record->changed_seal = record->numbered_seal = 0;
-    record->is_unconfirmed = record->is_kicked = record->was_grantable = false;
+    record->is_unconfirmed = record->is_take = record->was_grantable = false;
     record->is_held = record->exists && !record->is_parked && record->due_us <= now.wall_us;
+}
+
+/* A commit goes on after a restart if its marker was written; if not, nothing had been changed. */
+static void restart_sync(struct model *model, struct model_sync *sync)
+{
+    bool goes_on = sched_sync_exists(model->core->sched, sync->generation);
+    sync->request = 0;
+    if (sync->is_committed && goes_on)
+        return;
+    if (sync->is_committed && sync->any_applied)
+        model_fail(model, "a commit that was begun is forgotten");
+    sync->generation = 0;
 }
 
 /* There is a grace when a session that works on queues was known. */
@@ -285,17 +297,18 @@ void model_restart(struct model *model, struct core *core, struct moment now)
     model->time_wall_us = now.wall_us;
     memset(model->sessions, 0, sizeof(model->sessions));
     memset(model->takes, 0, sizeof(model->takes));
+    memset(model->removed, 0, sizeof(model->removed));
     memset(model->is_back, 0, sizeof(model->is_back));
     memset(model->kick_request, 0, sizeof(model->kick_request));
     begin_grace(model, now);
     for (uint32_t queue = 0; queue < MODEL_QUEUES; queue++) {
-        if (!model->now.syncs[queue].is_committed)
-            model->now.syncs[queue].generation = 0;
-        model->now.syncs[queue].request = 0;
+        restart_sync(model, &model->now.syncs[queue]);
         for (uint32_t key = 0; key < MODEL_KEYS; key++) {
             struct model_record *record = &model->now.records[queue][key];
             forget_lease(record, now);
             record->is_held &= model->in_grace;
+            /* What has a change pending was out when the broker ended, whatever its due is. */
+            record->is_held |= record->pending.is_given || record->run_now;
         }
     }
     model->has_held = true;
@@ -343,10 +356,6 @@ static void kick_all(const struct model_step *step)
     }
     model_expect(step, STATUS_OK, "kick of all");
     model->kick_request[queue] = step->event->request;
-    for (uint32_t key = 0; key < MODEL_KEYS; key++) {
-        struct model_record *record = model_record(model, queue, key);
-        record->is_kicked = record->exists && record->is_parked && !record->lease;
-    }
     model_kick_slice(step);
 }
 

@@ -19,6 +19,7 @@ enum {
     MODEL_SESSIONS = 48, /* numbers of sessions, as the caller draws them */
     MODEL_KNOWN = 512,
     MODEL_TAKES = 64,
+    MODEL_REMOVED = 256,
     MODEL_TOUCHED = 512,
     MODEL_ACCEPTED = 1 << 16,
     MODEL_ACCEPTING = 4096,
@@ -52,7 +53,6 @@ struct model_record {
     bool is_take;        /* its lease was taken, not streamed: no credit is used */
     bool is_held;        /* due before the restart, in its grace */
     bool is_unconfirmed; /* its session came back and has not announced the lease yet */
-    bool is_kicked;      /* by a kick of all under way */
     uint64_t lease;      /* 0: none */
     uint32_t session;
     int64_t lease_end_mono_us;
@@ -73,6 +73,14 @@ struct model_session {
     int64_t lost_mono_us; /* TIME_US_NEVER: connected */
 };
 
+/* The lease of a record that was removed: it counts against its session's credit until it ends. */
+struct model_removed {
+    uint64_t lease; /* 0: none */
+    uint32_t session, queue, key;
+    int64_t end_mono_us;
+    bool is_take;
+};
+
 struct model_take {
     uint64_t request; /* 0: none */
     uint32_t session, queue, max, granted;
@@ -83,14 +91,15 @@ struct model_take {
 struct model_sync {
     uint64_t generation; /* 0: none under way */
     uint32_t session;
-    bool is_committed, is_dry, prune, due_take, is_disturbed;
+    bool is_committed, is_dry, prune, due_take, is_leaving, broke_guard, is_mismatch;
+    bool any_applied;
     int64_t spread_us;
     int64_t wall_low_us, wall_high_us; /* seen since it began */
     uint32_t rejected, lines;
     uint32_t prune_max_ppm;
-    uint64_t request;           /* of the commit, 0: none that waits for its answer */
-    enum status request_status; /* what it will be answered */
+    uint64_t request; /* of the commit, 0: none that waits for its answer */
     struct model_put staged[MODEL_KEYS];
+    enum status item_status[MODEL_KEYS]; /* created, changed or unchanged */
     bool is_touched[MODEL_KEYS], is_applied[MODEL_KEYS];
     struct sync_counts counts; /* as they would be now */
 };
@@ -111,6 +120,7 @@ struct model {
     uint64_t seal, durable_seal;
     struct model_session sessions[MODEL_SESSIONS];
     struct model_take takes[MODEL_TAKES];
+    struct model_removed removed[MODEL_REMOVED];
     bool is_expected[256], is_back[256];
     bool is_draining, in_grace, has_held;
     int64_t grace_end_mono_us, hold_mono_us;
@@ -192,6 +202,8 @@ struct model_put model_read_put(const struct put *put, struct moment now);
 void model_overlay(struct model_fields *fields, const struct model_put *put);
 void model_merge(struct model_put *into, const struct model_put *put);
 void model_drop_record(struct model *model, struct model_record *record);
+/* A removed record's lease is over; 0: all of that session. */
+void model_forget_removed(struct model *model, uint64_t lease, uint32_t session);
 
 /* work */
 void model_report(const struct model_step *step);

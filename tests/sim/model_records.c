@@ -107,8 +107,32 @@ void model_put(const struct model_step *step)
     }
 }
 
+void model_forget_removed(struct model *model, uint64_t lease, uint32_t session)
+{
+    for (int i = 0; i < MODEL_REMOVED; i++)
+        if (lease ? model->removed[i].lease == lease : model->removed[i].session == session)
+            model->removed[i].lease = 0;
+}
+
+static void remember_lease(struct model *model, const struct model_record *record)
+{
+    int place = 0;
+    while (place < MODEL_REMOVED - 1 && model->removed[place].lease)
+        place++;
+    model->removed[place] = (struct model_removed){
+        .lease = record->lease,
+        .session = record->session,
+        .queue = model_queue_of(model, record),
+        .key = model_key_of(model, record),
+        .end_mono_us = record->lease_end_mono_us,
+        .is_take = record->is_take,
+    };
+}
+
 void model_drop_record(struct model *model, struct model_record *record)
 {
+    if (record->lease)
+        remember_lease(model, record);
     *record = (struct model_record){.changed_seal = 0};
     model->now.removed++;
     model_change(model, record);
@@ -156,7 +180,7 @@ void model_run_now(const struct model_step *step)
 
 static void unpark(const struct model_step *step, struct model_record *record)
 {
-    record->is_parked = record->is_kicked = false;
+    record->is_parked = false;
     record->failures = record->crashes = 0;
     record->due_us = step->now.wall_us;
     model_renumber(step->model, record);
@@ -191,13 +215,11 @@ void model_kick_slice(const struct model_step *step)
         for (uint32_t key = 0; key < MODEL_KEYS; key++) {
             struct model_record *record = model_record(model, queue, key);
             struct record_view view;
-            if (!record->is_kicked || !record->is_parked || is_out(record))
+            if (!record->is_parked || is_out(record))
                 continue;
             bool is_parked = model_view(model, record, &view) && view.status == RECORD_PARKED;
             if (!is_parked)
                 unpark(step, record);
-            else if (is_over)
-                model_fail(model, "kick of all: q%u k%u is still parked", queue, key);
         }
         if (is_over)
             model->kick_request[queue] = 0;

@@ -64,8 +64,10 @@ void model_sync_touch(struct model *model, uint32_t queue, uint32_t key)
 void model_sync_drop_session(struct model *model, uint32_t session)
 {
     for (uint32_t queue = 0; queue < MODEL_QUEUES; queue++)
-        if (model->now.syncs[queue].session == session && !model->now.syncs[queue].is_committed)
+        if (model->now.syncs[queue].session == session && !model->now.syncs[queue].is_committed) {
             model->now.syncs[queue].generation = 0;
+            model->now.syncs[queue].is_leaving = true;
+        }
 }
 
 void model_sync_begin(const struct model_step *step)
@@ -73,9 +75,9 @@ void model_sync_begin(const struct model_step *step)
     struct model *model = step->model;
     const struct sync_begin *begin = step->event->sync_begin;
     struct model_sync *sync = &model->now.syncs[model_index(begin->queue)];
-    if (step->status == STATUS_CONFLICT && sync->generation)
+    if (step->status == STATUS_CONFLICT && (sync->generation || sync->is_leaving))
         return;
-    if (sync->generation && !sync->is_disturbed)
+    if (sync->generation)
         model_expect(step, STATUS_CONFLICT, "second sync of a queue");
     model_expect(step, STATUS_OK, "begin of a sync");
     *sync = (struct model_sync){
@@ -96,13 +98,11 @@ void model_sync_item(const struct model_step *step)
 {
     struct model *model = step->model;
     struct model_sync *sync = find_sync(model, step->event->sync_item.generation);
-    if (!sync || sync->session != step->event->session || sync->is_committed) {
+    if (!sync || sync->session != step->event->session || sync->is_committed || sync->request) {
         if (step->status >= 0)
             model_fail(model, "a line of a sync that is not there was taken");
         return;
     }
-    if (sync->is_disturbed && step->status < 0)
-        return;
     uint32_t key = model_index(step->event->sync_item.put->key);
     struct model_record *record = model_record(model, queue_of(model, sync), key);
     sync->lines++;
@@ -112,6 +112,7 @@ void model_sync_item(const struct model_step *step)
         return;
     }
     sync->staged[key] = model_read_put(step->event->sync_item.put, step->now);
+    sync->item_status[key] = step->status;
     struct model_put put = whole(sync, &sync->staged[key]);
     if (sync->is_touched[key] || record->pending.is_given) {
         if (step->status < 0)
@@ -127,10 +128,14 @@ void model_sync_item(const struct model_step *step)
 void model_sync_abort(const struct model_step *step)
 {
     struct model_sync *sync = find_sync(step->model, step->event->sync_item.generation);
-    if (!sync || sync->is_committed || sync->is_disturbed)
+    if (!sync || sync->is_committed || sync->request || sync->session != step->event->session) {
+        if (step->status == STATUS_OK)
+            model_fail(step->model, "an abort of a sync that is not there was accepted");
         return;
+    }
     model_expect(step, STATUS_OK, "abort of a sync");
     sync->generation = 0;
+    sync->is_leaving = true; /* for a while a new one is refused */
 }
 
 /* --- the commit ------------------------------------------------------------------------------- */
@@ -147,45 +152,22 @@ static bool breaks_guard(const struct model *model, const struct model_sync *syn
     return sync->prune && pruned * 1000000 > records * sync->prune_max_ppm;
 }
 
-/* Nothing was changed. Whether the sync is still open is not said. */
-static void fail_commit(const struct model_step *step, struct model_sync *sync, enum status status)
-{
-    const struct sync_commit *commit = step->event->sync_commit.commit;
-    bool is_mismatch = commit->count != step->event->sync_commit.count ||
-                       commit->checksum != step->event->sync_commit.checksum;
-    if (status == STATUS_MISMATCH && !is_mismatch)
-        model_fail(step->model, "a commit that matches was refused");
-    if (status == STATUS_PRUNE_GUARD && !breaks_guard(step->model, sync))
-        model_fail(step->model, "the guard refused a prune within its share");
-    if (status != STATUS_MISMATCH && status != STATUS_PRUNE_GUARD)
-        model_fail(step->model, "commit: answered %s", status_name(status));
-    sync->is_disturbed = true;
-    sync->is_committed = false;
-}
-
 void model_sync_commit(const struct model_step *step)
 {
     struct model *model = step->model;
     const struct sync_commit *commit = step->event->sync_commit.commit;
     struct model_sync *sync = find_sync(model, commit->generation);
-    if (!sync || sync->session != step->event->session || sync->is_committed || sync->is_disturbed)
+    if (!sync || sync->session != step->event->session || sync->is_committed || sync->request)
         return;
+    model_expect(step, STATUS_OK, "commit");
     sync->prune = commit->prune && !sync->rejected;
     sync->prune_max_ppm = commit->prune_max_ppm;
     sync->request = step->event->request;
     sync->is_dry = commit->dry_run;
-    if (step->status) {
-        fail_commit(step, sync, step->status);
-        return;
-    }
-    if (commit->count != step->event->sync_commit.count ||
-        commit->checksum != step->event->sync_commit.checksum)
-        sync->request_status = STATUS_MISMATCH;
-    else if (breaks_guard(model, sync))
-        sync->request_status = STATUS_PRUNE_GUARD;
-    else
-        sync->request_status = STATUS_OK;
-    sync->is_committed = sync->request_status == STATUS_OK && !sync->is_dry;
+    sync->is_mismatch = commit->count != step->event->sync_commit.count ||
+                        commit->checksum != step->event->sync_commit.checksum;
+    sync->broke_guard = breaks_guard(model, sync);
+    sync->is_committed = !sync->is_mismatch && !sync->is_dry;
     model_sync_slice(step);
 }
 
@@ -212,7 +194,7 @@ static void apply_new(const struct model_step *step, struct model_sync *sync, ui
     model->now.created++;
     sync->counts.created++;
     model_renumber(model, record);
-    sync->is_applied[key] = true;
+    sync->is_applied[key] = sync->any_applied = true;
 }
 
 static void apply_prune(const struct model_step *step, struct model_sync *sync, uint32_t key)
@@ -227,7 +209,7 @@ static void apply_prune(const struct model_step *step, struct model_sync *sync, 
         model_fail(model, "prune: lease %llu was not cancelled", (unsigned long long)record->lease);
     model_drop_record(model, record);
     sync->counts.pruned++;
-    sync->is_applied[key] = true;
+    sync->is_applied[key] = sync->any_applied = true;
 }
 
 static void apply_known(const struct model_step *step, struct model_sync *sync, uint32_t key)
@@ -236,19 +218,15 @@ static void apply_known(const struct model_step *step, struct model_sync *sync, 
     struct model_record *record = model_record(model, queue_of(model, sync), key);
     struct model_put put = whole(sync, &sync->staged[key]);
     struct record_view view;
-    if (is_out(record))
-        return; /* pending, which nobody sees before the lease ends */
-    if (!differs(record, &put)) {
-        if (model_view(model, record, &view) && view.state == record->state)
-            return;
-    } else if (!model_view(model, record, &view) || view.state == record->state) {
+    if (sync->item_status[key] != STATUS_CHANGED || is_out(record))
+        return; /* a change that is pending nobody sees before the lease ends */
+    if (!model_view(model, record, &view) || view.state == record->state)
         return;
-    }
     model_overlay(&record->fields, &put);
     if (put.has_due)
         record->due_us = put.due_us;
     model_renumber(model, record);
-    sync->is_applied[key] = true;
+    sync->is_applied[key] = sync->any_applied = true;
 }
 
 static void apply_key(const struct model_step *step, struct model_sync *sync, uint32_t key)
@@ -273,7 +251,8 @@ void model_sync_resolve(const struct model_step *step, struct model_record *reco
     struct model_sync *sync = &model->now.syncs[queue];
     struct record_view view;
     if (!sync->generation || !sync->is_committed || sync->is_applied[key] ||
-        sync->is_touched[key] || !sync->staged[key].is_given || !model_view(model, record, &view))
+        sync->is_touched[key] || sync->item_status[key] != STATUS_CHANGED ||
+        !model_view(model, record, &view))
         return;
     struct model_put put = whole(sync, &sync->staged[key]);
     bool was_reached = model_index(view.payload) == put.fields.payload &&
@@ -283,33 +262,36 @@ void model_sync_resolve(const struct model_step *step, struct model_record *reco
     if (!was_reached)
         return;
     model_merge(&record->pending, &put);
-    sync->is_applied[key] = true;
+    sync->is_applied[key] = sync->any_applied = true;
+}
+
+/* A key that no slice was seen to reach. */
+static void end_key(const struct model_step *step, struct model_sync *sync, uint32_t key)
+{
+    struct model *model = step->model;
+    uint32_t queue = queue_of(model, sync);
+    struct model_record *record = model_record(model, queue, key);
+    if (!sync->staged[key].is_given) {
+        if (record->exists && sync->prune)
+            model_fail(model, "sync: q%u k%u was not pruned", queue, key);
+    } else if (!record->exists) {
+        model_fail(model, "sync: q%u k%u was not created", queue, key);
+    } else if (sync->item_status[key] == STATUS_CHANGED) {
+        struct model_put put = whole(sync, &sync->staged[key]);
+        if (!is_out(record))
+            model_fail(model, "sync: q%u k%u was not changed", queue, key);
+        model_merge(&record->pending, &put);
+        model_change(model, record);
+    }
 }
 
 static void end_commit(const struct model_step *step, struct model_sync *sync)
 {
     struct model *model = step->model;
-    uint32_t queue = queue_of(model, sync);
     struct sync_counts counts;
-    for (uint32_t key = 0; key < MODEL_KEYS; key++) {
-        struct model_record *record = model_record(model, queue, key);
-        if (sync->is_applied[key] || sync->is_touched[key])
-            continue;
-        struct model_put put = whole(sync, &sync->staged[key]);
-        if (!sync->staged[key].is_given) {
-            if (record->exists && sync->prune)
-                model_fail(model, "sync: q%u k%u was not pruned", queue, key);
-        } else if (!record->exists) {
-            model_fail(model, "sync: q%u k%u was not created", queue, key);
-        } else if (is_out(record)) {
-            if (differs(record, &put) || record->pending.is_given) {
-                model_merge(&record->pending, &put);
-                model_change(model, record);
-            }
-        } else if (differs(record, &put)) {
-            model_fail(model, "sync: q%u k%u was not changed", queue, key);
-        }
-    }
+    for (uint32_t key = 0; key < MODEL_KEYS; key++)
+        if (!sync->is_applied[key] && !sync->is_touched[key])
+            end_key(step, sync, key);
     if (!sched_sync_counts(model->core->sched, sync->generation, &counts))
         model_fail(model, "sync: there are no counts");
     else if (counts.created != sync->counts.created || counts.pruned != sync->counts.pruned ||
@@ -324,7 +306,24 @@ static void end_commit(const struct model_step *step, struct model_sync *sync)
                    (unsigned long long)counts.kept, (unsigned long long)counts.pruned,
                    (unsigned long long)sync->counts.created, sync->rejected,
                    (unsigned long long)sync->counts.pruned, sync->lines);
-    sync->generation = 0;
+}
+
+static void check_answer(const struct model_step *step, const struct model_sync *sync,
+                         enum status status)
+{
+    struct model *model = step->model;
+    bool breaks = breaks_guard(model, sync);
+    bool is_expected =
+        sync->is_mismatch ? status == STATUS_MISMATCH
+        : status == STATUS_PRUNE_GUARD
+            ? breaks || sync->broke_guard
+            : status == STATUS_OK && !(breaks && sync->broke_guard && !sync->any_applied);
+    if (!is_expected)
+        model_fail(model, "commit: answered %s%s", status_name(status),
+                   sync->broke_guard ? " beyond the guard" : "");
+    if (status && sync->any_applied)
+        model_fail(model, "commit: refused with %s, and something was changed",
+                   status_name(status));
 }
 
 void model_sync_slice(const struct model_step *step)
@@ -334,9 +333,8 @@ void model_sync_slice(const struct model_step *step)
         struct model_sync *sync = &model->now.syncs[queue];
         if (!sync->generation || (!sync->is_committed && !sync->request))
             continue;
-        if (sync->is_committed)
-            for (uint32_t key = 0; key < MODEL_KEYS; key++)
-                apply_key(step, sync, key);
+        for (uint32_t key = 0; key < MODEL_KEYS && sync->is_committed; key++)
+            apply_key(step, sync, key);
         bool is_done = false;
         enum status status = STATUS_OK;
         for (size_t i = 0; i < step->effect_count; i++)
@@ -345,16 +343,13 @@ void model_sync_slice(const struct model_step *step)
                 is_done = true;
                 status = step->effects[i].status;
             }
-        if (!is_done &&
-            (!sync->is_committed || sync->request || sched_has_work(model->core->sched)))
+        /* After a restart, or when its session is gone, nobody is answered. */
+        if (!is_done && sched_sync_exists(model->core->sched, sync->generation))
             continue;
-        if (status != sync->request_status)
-            model_fail(model, "commit: answered %s, expected %s", status_name(status),
-                       status_name(sync->request_status));
-        if (sync->is_committed)
+        if (is_done)
+            check_answer(step, sync, status);
+        if (sync->is_committed && status == STATUS_OK && (is_done || sync->any_applied))
             end_commit(step, sync);
-        else
-            sync->is_disturbed = true;
-        sync->request = 0;
+        sync->generation = sync->request = 0;
     }
 }

@@ -24,6 +24,7 @@ static void drop_unconfirmed(const struct model_step *step, uint32_t session)
 static void all_announced(const struct model_step *step, uint32_t session)
 {
     struct model *model = step->model;
+    model_forget_removed(model, 0, session);
     model->is_back[model->sessions[session].uid] = true;
     drop_unconfirmed(step, session);
 }
@@ -40,8 +41,9 @@ void model_end_session(const struct model_step *step, uint32_t session, bool is_
     struct model *model = step->model;
     for (struct model_record *record = model_first(model); record < model_end(model); record++)
         if (record->lease && record->session == session)
-            model_lose(step, record, is_counted);
+            model_lose(step, record, is_counted && !record->is_unconfirmed);
     drop_takes(model, session);
+    model_forget_removed(model, 0, session);
     model_sync_drop_session(model, session);
     model->now.is_known[model->sessions[session].uid] = false;
     model->sessions[session].is_there = false;
@@ -64,6 +66,9 @@ static void replace_session(const struct model_step *step, uint32_t old)
             record->session = step->event->session;
             record->is_unconfirmed = true;
         }
+    for (int i = 0; i < MODEL_REMOVED; i++)
+        if (model->removed[i].session == old)
+            model->removed[i].session = step->event->session;
     drop_takes(model, old);
     model_sync_drop_session(model, old);
     model->sessions[old].is_there = false;
@@ -163,8 +168,11 @@ static void end_leases(const struct model_step *step, bool may_wait)
             !model_has_effect(step, EFFECT_CANCEL, record->lease))
             model_fail(model, "lease %llu ended and was not cancelled",
                        (unsigned long long)record->lease);
-        model_lose(step, record, true);
+        model_lose(step, record, !record->is_unconfirmed);
     }
+    for (int i = 0; i < MODEL_REMOVED; i++)
+        if (model->removed[i].end_mono_us <= step->now.mono_us && !may_wait)
+            model->removed[i].lease = 0;
 }
 
 /* Records held back since the restart are let go, in slices, when the grace is over. */
@@ -183,6 +191,10 @@ void model_let_go(const struct model_step *step)
     if (!numbers.is_in_grace && model->in_grace && is_missed &&
         step->now.mono_us < model->grace_end_mono_us)
         model_fail(model, "the grace is over too early");
+    for (int uid = 0; uid < 256 && model->in_grace && !numbers.is_in_grace; uid++)
+        if (model->is_expected[uid] && !model->is_back[uid] &&
+            find_uid(model, (uint8_t)uid) == MODEL_SESSIONS)
+            model->now.is_known[uid] = false; /* nobody waits for it any more */
     model->in_grace = numbers.is_in_grace;
     bool any = false;
     for (struct model_record *record = model_first(model); record < model_end(model); record++) {
@@ -245,6 +257,9 @@ static uint32_t count_leases(struct model *model, uint32_t session)
     uint32_t count = 0;
     for (struct model_record *record = model_first(model); record < model_end(model); record++)
         count += record->lease && record->session == session && !record->is_take;
+    for (int i = 0; i < MODEL_REMOVED; i++)
+        count += model->removed[i].lease && model->removed[i].session == session &&
+                 !model->removed[i].is_take;
     return count;
 }
 

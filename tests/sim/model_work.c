@@ -14,25 +14,25 @@ static struct model_record *leased_record(const struct model_step *step,
     return model_record(step->model, session->queues[name->queue], model_index(name->key));
 }
 
-/* The lease is the record's now; of a lease that is bound, its session's. */
-static bool is_valid(const struct model_step *step, const struct model_record *record,
-                     uint64_t lease)
+static bool was_removed(const struct model *model, uint64_t lease)
 {
-    return record->lease == lease &&
-           (record->session == MODEL_DETACHED || record->session == step->event->session);
+    for (int i = 0; i < MODEL_REMOVED; i++)
+        if (model->removed[i].lease == lease)
+            return true;
+    return false;
 }
 
 /* GONE, STALE or OK for what names a lease that must be valid. */
 static bool expect_valid(const struct model_step *step, const struct model_record *record,
                          uint64_t lease, const char *what)
 {
-    if (!record->exists)
+    if (!record->exists || (was_removed(step->model, lease) && step->status == STATUS_GONE))
         model_expect(step, STATUS_GONE, what);
-    else if (!is_valid(step, record, lease))
+    else if (record->lease != lease)
         model_expect(step, STATUS_STALE, what);
     else
         model_expect(step, STATUS_OK, what);
-    return record->exists && is_valid(step, record, lease);
+    return record->exists && record->lease == lease;
 }
 
 /* --- back-off and parking --------------------------------------------------------------------- */
@@ -157,11 +157,13 @@ void model_give_back(const struct model_step *step)
     struct model_record *record = leased_record(step, &item->name);
     if (expect_valid(step, record, item->name.lease, "give back"))
         model_lose(step, record, item->begun);
+    model_forget_removed(step->model, item->name.lease, 0);
 }
 
 void model_undelivered(const struct model_step *step)
 {
     struct model *model = step->model;
+    model_forget_removed(model, step->event->number, 0);
     for (uint32_t queue = 0; queue < MODEL_QUEUES; queue++)
         for (uint32_t key = 0; key < MODEL_KEYS; key++) {
             struct model_record *record = model_record(model, queue, key);
@@ -192,6 +194,8 @@ void model_resume(const struct model_step *step)
     struct model_session *session = &step->model->sessions[step->event->session];
     if (!record->exists) {
         model_expect(step, STATUS_GONE, "resume");
+    } else if (item->name.lease == record->state) {
+        model_expect(step, STATUS_OK, "resume of what was reported");
     } else if (item->state != record->state || item->name.lease < record->delivered) {
         model_expect(step, STATUS_STALE, "resume");
     } else {
@@ -200,6 +204,9 @@ void model_resume(const struct model_step *step)
         record->session = step->event->session;
         record->lease_us = session->lease_us;
         record->lease_end_mono_us = step->now.mono_us + session->lease_us;
+        if (record->is_parked)
+            model_change(step->model, record);
+        record->is_take &= record->delivered == item->name.lease;
         record->is_held = record->is_unconfirmed = record->is_parked = false;
         if (record->delivered != record->lease)
             record->delivered_before = record->delivered;
@@ -280,7 +287,7 @@ static void report_ok(const struct model_step *step, struct model_record *record
     model_overlay(&fields, &record->pending);
     record->failures = record->crashes = 0;
     record->is_parked = false;
-    if (record->fields.once || fields.once) { /* removed, or as the pending put says, else now */
+    if (record->fields.once) { /* removed, or as the pending put says, else now */
         if (!stays) {
             model_drop_record(step->model, record);
             return;
@@ -368,7 +375,7 @@ static void accept(const struct model_step *step, struct model_record *record)
         report_remove(step, record);
         break;
     }
-    if (!record->exists)
+    if (!record->exists || report->payload.data || report->has_rank)
         model_sync_touch(model, queue, key);
 }
 
@@ -383,7 +390,9 @@ void model_report(const struct model_step *step)
 {
     const struct report *report = step->event->report;
     struct model_record *record = leased_record(step, &report->name);
-    if (!record->exists) {
+    bool is_of_removed = was_removed(step->model, report->name.lease);
+    model_forget_removed(step->model, report->name.lease, 0);
+    if (!record->exists || (is_of_removed && step->status == STATUS_GONE)) {
         model_expect(step, STATUS_GONE, "report");
     } else if (report->name.lease == record->state) {
         model_expect(step, STATUS_OK, "report that was accepted before");

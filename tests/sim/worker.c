@@ -15,6 +15,12 @@ void peer_send(struct sim *sim, uint32_t number, struct packet packet)
     network_send(sim, &packet);
 }
 
+/* What is worked on, but what is detached lives on without its session. */
+static bool is_to_announce(const struct sim_task *task)
+{
+    return task->is_there && !task->is_reported && !task->is_detached;
+}
+
 /* A new connection, and HELLO on it. */
 void peer_greet(struct sim *sim, uint32_t number)
 {
@@ -34,7 +40,7 @@ void peer_greet(struct sim *sim, uint32_t number)
     memcpy(packet.queues, peer->queues, sizeof(packet.queues));
     for (int i = 0; i < SIM_TASKS_MAX; i++) {
         peer->tasks[i].sent_us = 0;
-        packet.key += peer->tasks[i].is_there && !peer->tasks[i].is_reported;
+        packet.key += is_to_announce(&peer->tasks[i]);
     }
     peer_send(sim, number, packet);
 }
@@ -79,7 +85,7 @@ static void receive_task(struct sim *sim, uint32_t number, const struct packet *
             run_us = SIM_MS(500);
         peer->tasks[i] = (struct sim_task){
             .is_there = true,
-            .is_detached = packet->id,
+            .is_detached = packet->id >> 8 & 1, /* what it asked for itself */
             .queue = packet->queue,
             .key = packet->key,
             .lease = packet->lease,
@@ -171,7 +177,7 @@ static void come_back(struct sim *sim, uint32_t number)
     peer->state = PEER_LIVE;
     for (int i = 0; i < SIM_TASKS_MAX; i++) {
         const struct sim_task *task = &peer->tasks[i];
-        if (task->is_there && !task->is_reported)
+        if (is_to_announce(task))
             peer_send(sim, number,
                       (struct packet){.kind = PACKET_RESUME,
                                       .id = ++peer->ids,
@@ -249,14 +255,16 @@ static void maybe_take(struct sim *sim, uint32_t number)
     struct dice *dice = &sim->dice;
     if (sim->is_quiet || !dice_chance(dice, sim->character.takes))
         return;
+    bool is_detached = dice_chance(dice, 500);
+    peer->ids += (peer->ids & 1) == is_detached ? 2 : 1; /* the number tells them apart */
     peer_send(sim, number,
               (struct packet){.kind = PACKET_TAKE,
-                              .id = ++peer->ids,
+                              .id = peer->ids,
                               .queue = dice_below(dice, peer->queue_count),
                               .number = 1 + dice_below(dice, 4),
                               .heartbeat_ms = dice_chance(dice, 300) ? 0 : dice_below(dice, 3000),
                               .lease_ms = dice_chance(dice, 500) ? 0 : 100 + dice_below(dice, 5000),
-                              .flag = dice_chance(dice, 500)});
+                              .flag = is_detached});
 }
 
 void worker_act(struct sim *sim, uint32_t number)

@@ -34,6 +34,8 @@ static struct fake {
     bool stops_when_empty;
     char cancelled[64];
     char stop_reason[512];
+    int stop_status;
+    bool answers_later;
     atomic_bool is_stopping;
     uint64_t touched_ms;
     size_t out_count;
@@ -84,6 +86,11 @@ void fake_worker_stop_when_empty(void)
 void fake_worker_cancel(const char *key)
 {
     snprintf(fake.cancelled, sizeof fake.cancelled, "%s", key);
+}
+
+void fake_worker_answer_later(void)
+{
+    fake.answers_later = true;
 }
 
 size_t fake_worker_end_count(void)
@@ -244,7 +251,8 @@ int everdue_worker_report(struct everdue_worker *worker, const struct everdue_ta
     if (result->outcome == EVERDUE_OK && !has_next) {
         add_end(task, FAKE_GIVEN_BACK);
         everdue_worker_stop(worker, "no next time");
-        return STATUS_NO_NEXT;
+        fake.stop_status = STATUS_NO_NEXT;
+        return fake.answers_later ? STATUS_OK : STATUS_NO_NEXT;
     }
     struct fake_end *end = add_end(task, FAKE_REPORTED);
     end->outcome = result->outcome;
@@ -288,4 +296,11 @@ bool everdue_worker_stopping(struct everdue_worker *worker)
 {
     (void)worker;
     return fake.is_stopping;
+}
+
+int everdue_worker_stop_status(struct everdue_worker *worker, const char **reason)
+{
+    (void)worker;
+    *reason = fake.stop_reason;
+    return fake.stop_status;
 }

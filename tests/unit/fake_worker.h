@@ -53,6 +53,9 @@ void fake_worker_stop_when_empty(void);
 /* This key's lease is cancelled as soon as somebody asks. */
 void fake_worker_cancel(const char *key);
 
+/* A report without next time is taken; the session stops only afterwards. */
+void fake_worker_answer_later(void);
+
 size_t fake_worker_end_count(void);
 
 /* How the task with this key ended last; a test fails when it has not. */

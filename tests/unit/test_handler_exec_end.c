@@ -196,6 +196,17 @@ static void a_result_without_next_time_stops_the_worker_and_names_both_remedies(
     fixture_assert_logged(fixture, "key=a");
 }
 
+static void a_missing_next_time_that_shows_later_stops_the_worker_too(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->options.every_us = 0;
+    fake_worker_answer_later();
+    fake_worker_add(&(struct fake_task){.key = "a"});
+    fixture_set_command(fixture, (const char *const[]){"true", NULL});
+    assert_int_equal(fixture_run(fixture, handler_exec_run), EX_CONFIG);
+    fixture_assert_logged(fixture, "--every");
+}
+
 static void a_result_can_stop_the_worker(void **state)
 {
     struct fixture *fixture = *state;
@@ -255,6 +266,7 @@ int main(void)
         TEST(a_second_sigterm_gives_the_rest_back_at_once),
         TEST(a_cancelled_run_is_broken_off),
         TEST(a_result_without_next_time_stops_the_worker_and_names_both_remedies),
+        TEST(a_missing_next_time_that_shows_later_stops_the_worker_too),
         TEST(a_result_can_stop_the_worker),
         TEST(an_endpoint_that_is_none_ends_the_worker),
         TEST(several_brokers_are_served_in_turn),

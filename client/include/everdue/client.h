@@ -24,8 +24,8 @@ struct everdue_client_options {
 
 struct everdue_client;
 
-/* Opens a socket; the broker is met by the first call. NULL: no memory, no socket, or a bad endpoint;
- * `why` (may be NULL) points to a static text. */
+/* Opens a socket; the broker is met by the first call. NULL: no memory, no socket, or a bad
+ * endpoint; `why` (may be NULL) points to a static text. */
 EVERDUE_API struct everdue_client *everdue_client_new(const struct everdue_client_options *options,
                                                       const char **why);
 EVERDUE_API void everdue_client_destroy(struct everdue_client **client);
@@ -68,7 +68,8 @@ EVERDUE_API int everdue_run_now(struct everdue_client *client, const char *queue
                                 const struct everdue_bytes *keys, size_t count, int *statuses);
 EVERDUE_API int everdue_kick(struct everdue_client *client, const char *queue,
                              const struct everdue_bytes *keys, size_t count, int *statuses);
-EVERDUE_API int everdue_kick_all(struct everdue_client *client, const char *queue, uint64_t *kicked);
+EVERDUE_API int everdue_kick_all(struct everdue_client *client, const char *queue,
+                                 uint64_t *kicked);
 
 enum everdue_record_status {
     EVERDUE_WAITING = 1,
@@ -98,14 +99,16 @@ struct everdue_record {
     struct everdue_bytes last_worker;
 };
 
-/* Called for each record of an answer; the record is borrowed during the call. false ends the walk. */
+/* Called for each record of an answer; the record is borrowed during the call. false ends the walk.
+ */
 typedef bool everdue_record_visitor(const struct everdue_record *record, void *user);
 
 /* One record; not-found when there is none. Borrowed until the next call. */
 EVERDUE_API int everdue_get(struct everdue_client *client, const char *queue,
                             struct everdue_bytes key, struct everdue_record *record);
 EVERDUE_API int everdue_list(struct everdue_client *client, const char *queue, unsigned statuses,
-                             struct everdue_bytes prefix, everdue_record_visitor *visit, void *user);
+                             struct everdue_bytes prefix, everdue_record_visitor *visit,
+                             void *user);
 EVERDUE_API int everdue_peek(struct everdue_client *client, const char *queue, uint32_t max,
                              everdue_record_visitor *visit, void *user);
 
@@ -174,7 +177,8 @@ EVERDUE_API int everdue_stats(struct everdue_client *client, const char *queue,
                               everdue_row_visitor *visit, void *user);
 EVERDUE_API int everdue_workers(struct everdue_client *client, everdue_row_visitor *visit,
                                 void *user);
-EVERDUE_API int everdue_queues(struct everdue_client *client, everdue_row_visitor *visit, void *user);
+EVERDUE_API int everdue_queues(struct everdue_client *client, everdue_row_visitor *visit,
+                               void *user);
 
 #ifdef __cplusplus
 }

@@ -11,10 +11,11 @@
  *       return everdue_worker_run(&options, handle, NULL);
  *   }
  *
- * A worker owns a background thread that speaks with the broker: it keeps the session alive, touches
- * the leases of tasks that are queued or running (until `timeout_ms` from a run's begin), keeps every
- * report until the broker has acknowledged it, reconnects, and announces the leases it still holds.
- * The caller's thread only handles tasks. One caller thread a worker; several workers a process.
+ * A worker owns a background thread that speaks with the broker: it keeps the session alive,
+ * touches the leases of tasks that are queued or running (until `timeout_ms` from a run's begin),
+ * keeps every report until the broker has acknowledged it, reconnects, and announces the leases it
+ * still holds. The caller's thread only handles tasks. One caller thread a worker; several workers
+ * a process.
  *
  * Signals: the background thread blocks all of them. everdue_worker_run installs no handlers.
  */
@@ -37,7 +38,7 @@ struct everdue_task {
     uint32_t failures;   /* failed runs since the last ok */
     uint32_t crashes;    /* leases lost since the last ok */
     int64_t rank;
-    int64_t every_us;    /* 0: none */
+    int64_t every_us; /* 0: none */
     struct everdue_bytes payload;
     struct everdue_bytes memo;
     struct everdue_bytes group;
@@ -63,8 +64,8 @@ enum everdue_cause {
  * else not given. All bytes are borrowed by everdue_worker_report during the call. */
 struct everdue_result {
     enum everdue_outcome outcome;
-    int64_t next_us; /* next due time, or EVERDUE_ABSENT */
-    int64_t in_us;   /* or from now, by the broker's clock, or EVERDUE_ABSENT */
+    int64_t next_us;              /* next due time, or EVERDUE_ABSENT */
+    int64_t in_us;                /* or from now, by the broker's clock, or EVERDUE_ABSENT */
     struct everdue_bytes memo;    /* absent: kept. Empty: cleared */
     struct everdue_bytes payload; /* absent: kept */
     bool has_rank;
@@ -78,16 +79,16 @@ struct everdue_result {
 EVERDUE_API void everdue_result_init(struct everdue_result *result);
 
 struct everdue_worker_options {
-    const char *endpoint;        /* NULL: EVERDUE_ENDPOINT */
-    const char *const *queues;   /* NULL-terminated; NULL: "default" */
-    const char *name;            /* shown by `everdue workers`; NULL: host:pid */
-    uint32_t credit;             /* 0: 64 */
-    uint32_t lease_ms;           /* 0: the broker's default (60 s) */
-    uint32_t timeout_ms;         /* of one run, touching ends then; 0: 600,000 */
-    uint32_t heartbeat_ms;       /* 0: the broker's default (5 s) */
-    uint32_t stop_timeout_ms;    /* everdue_worker_run: how long to finish after a stop; 0: 8,000 */
-    int64_t every_us;            /* next time of an ok that names none and whose record has no every;
-                                    0: none */
+    const char *endpoint;      /* NULL: EVERDUE_ENDPOINT */
+    const char *const *queues; /* NULL-terminated; NULL: "default" */
+    const char *name;          /* shown by `everdue workers`; NULL: host:pid */
+    uint32_t credit;           /* 0: 64 */
+    uint32_t lease_ms;         /* 0: the broker's default (60 s) */
+    uint32_t timeout_ms;       /* of one run, touching ends then; 0: 600,000 */
+    uint32_t heartbeat_ms;     /* 0: the broker's default (5 s) */
+    uint32_t stop_timeout_ms;  /* everdue_worker_run: how long to finish after a stop; 0: 8,000 */
+    int64_t every_us;          /* next time of an ok that names none and whose record has no every;
+                                  0: none */
     const char *curve_server_key; /* Z85; NULL: plain */
     const char *curve_key_file;
     void (*log)(int level, const char *text, void *user); /* syslog levels; NULL: stderr */
@@ -97,21 +98,21 @@ struct everdue_worker_options {
 struct everdue_worker;
 
 /* Start the background thread, which connects and goes on trying. Options are copied. NULL when a
- * thread, a socket or memory cannot be had, or an option is refused; `why` (may be NULL) then points
- * to a static text. */
+ * thread, a socket or memory cannot be had, or an option is refused; `why` (may be NULL) then
+ * points to a static text. */
 EVERDUE_API struct everdue_worker *everdue_worker_new(const struct everdue_worker_options *options,
                                                       const char **why);
 
-/* Give back what is held, wait for outstanding acknowledgements (2 s at most), end the thread, free.
- * NULL is allowed; `*worker` becomes NULL. */
+/* Give back what is held, wait for outstanding acknowledgements (2 s at most), end the thread,
+ * free. NULL is allowed; `*worker` becomes NULL. */
 EVERDUE_API void everdue_worker_destroy(struct everdue_worker **worker);
 
 /* A file descriptor that is readable while everdue_worker_next has something to return. */
 EVERDUE_API int everdue_worker_fd(struct everdue_worker *worker);
 
-/* The next task that has not begun, waiting `wait_ms` at most (0: not at all, -1: for ever); its run
- * begins now. Borrowed until it is reported or given back. NULL when there is none, or the worker
- * stops (everdue_worker_stopping). */
+/* The next task that has not begun, waiting `wait_ms` at most (0: not at all, -1: for ever); its
+ * run begins now. Borrowed until it is reported or given back. NULL when there is none, or the
+ * worker stops (everdue_worker_stopping). */
 EVERDUE_API const struct everdue_task *everdue_worker_next(struct everdue_worker *worker,
                                                            int wait_ms);
 
@@ -123,9 +124,10 @@ EVERDUE_API bool everdue_worker_is_cancelled(struct everdue_worker *worker,
 /* Report a task; `task` ends here. The report is copied and kept until acknowledged. A result with
  * no next time from anywhere stops the worker (STATUS no-next is returned, the task is given back
  * uncounted): whether the record is a one-shot job, which needs none, only the broker knows, so the
- * first such report waits for its answer (5 s at most). Returns 0 or a negative status; on too-large the task is reported as `retry` with that
- * error. */
-EVERDUE_API int everdue_worker_report(struct everdue_worker *worker, const struct everdue_task *task,
+ * first such report waits for its answer (5 s at most). Returns 0 or a negative status; on
+ * too-large the task is reported as `retry` with that error. */
+EVERDUE_API int everdue_worker_report(struct everdue_worker *worker,
+                                      const struct everdue_task *task,
                                       const struct everdue_result *result);
 
 /* Return a task unreported. `begun`: count it as a crash of the record. */
@@ -133,8 +135,8 @@ EVERDUE_API void everdue_worker_give_back(struct everdue_worker *worker,
                                           const struct everdue_task *task, bool begun);
 
 /* Extend one lease by `lease_ms` from now, beyond what the background thread does by itself. */
-EVERDUE_API void everdue_worker_touch(struct everdue_worker *worker, const struct everdue_task *task,
-                                      uint32_t lease_ms);
+EVERDUE_API void everdue_worker_touch(struct everdue_worker *worker,
+                                      const struct everdue_task *task, uint32_t lease_ms);
 
 /* Take no more work: credit 0, tasks that have not begun are given back. Safe to call from any
  * thread, not from a signal handler. */
@@ -142,8 +144,8 @@ EVERDUE_API void everdue_worker_stop(struct everdue_worker *worker, const char *
 EVERDUE_API bool everdue_worker_stopping(struct everdue_worker *worker);
 
 /* Why it stops: 0 while it does not or after everdue_worker_stop, STATUS interrupted after a result
- * with `stop`, no-next for the handler's mistake. `reason` (may be NULL): the text, "" while it does
- * not stop, borrowed until the worker is destroyed. */
+ * with `stop`, no-next for the handler's mistake. `reason` (may be NULL): the text, "" while it
+ * does not stop, borrowed until the worker is destroyed. */
 EVERDUE_API int everdue_worker_stop_status(struct everdue_worker *worker, const char **reason);
 
 struct everdue_worker_counts {
@@ -162,7 +164,8 @@ EVERDUE_API void everdue_worker_counts(struct everdue_worker *worker,
 typedef void everdue_handler(const struct everdue_task *task, struct everdue_result *result,
                              void *user);
 
-/* Several tasks at once: as many as are there, at most `max_batch` given to everdue_worker_run_batch. */
+/* Several tasks at once: as many as are there, at most `max_batch` given to
+ * everdue_worker_run_batch. */
 typedef void everdue_batch_handler(const struct everdue_task *const *tasks,
                                    struct everdue_result *results, size_t count, void *user);
 

@@ -1,0 +1,27 @@
+/* settings.h - the table of settings: one name for the flag, the variable and the line of the file.
+ */
+#ifndef EVERDUE_SETTINGS_H
+#define EVERDUE_SETTINGS_H
+
+#include "options.h"
+
+/* NULL, or what is wrong with the value. */
+typedef const char *set_value(struct options *options, const char *value);
+
+struct setting {
+    const char *name; /* of the flag, the line of the file and, as EVERDUE_..., the variable */
+    const char *argument;
+    const char *help;
+    set_value *set;
+};
+
+enum { SETTINGS = 18 };
+extern const struct setting settings[SETTINGS];
+
+/* Adds endpoints to those that are there. */
+set_value set_listen, set_insecure;
+
+/* Copies a text that must fit. */
+const char *set_text(char *text, size_t room, const char *value);
+
+#endif
