@@ -19,6 +19,14 @@ static enum status visit_record(const struct store_state *state, const uint8_t *
     return sched_load_record(server->sched, state, body, count);
 }
 
+static int exit_code_of(enum status status)
+{
+    return status == STATUS_LOCKED    ? EX_UNAVAILABLE
+           : status == STATUS_CORRUPT ? EX_DATAERR
+           : status == STATUS_VERSION ? EX_CONFIG
+                                      : EX_IOERR;
+}
+
 static bool open_store(struct server *server)
 {
     const struct server_options *options = server->options;
@@ -34,9 +42,7 @@ static bool open_store(struct server *server)
         return true;
     log_line(LOG_ERR, "the store cannot be opened", "directory", options->store_directory, "why",
              why[0] ? why : status_text(status), NULL);
-    server->exit_code = status == STATUS_LOCKED    ? EX_UNAVAILABLE
-                        : status == STATUS_CORRUPT ? EX_DATAERR
-                                                   : EX_IOERR;
+    server->exit_code = exit_code_of(status);
     return false;
 }
 
@@ -66,9 +72,10 @@ bool storage_open(struct server *server)
         status = sched_load_end(server->sched, server->now);
     if (status) {
         log_line(LOG_ERR, "the store cannot be loaded", "directory",
-                 server->options->store_directory, "why", status_text(status), "try",
+                 server->options->store_directory, "why", status_text(status), "what",
+                 store_why(server->store), "try",
                  status == STATUS_CORRUPT ? "everdue-broker --check-store" : NULL, NULL);
-        server->exit_code = status == STATUS_CORRUPT ? EX_DATAERR : EX_IOERR;
+        server->exit_code = exit_code_of(status);
         return false;
     }
     server->fence = server->store->fence;
@@ -91,8 +98,9 @@ static void finish_batch(struct server *server, struct store_batch *batch)
 {
     if (batch->status) {
         log_line(LOG_CRIT, "the store failed; nothing more is acknowledged", "why",
-                 status_text(batch->status), "directory", server->options->store_directory, NULL);
-        server_fail(server, EX_IOERR);
+                 status_text(batch->status), "what", store_why(server->store), "directory",
+                 server->options->store_directory, NULL);
+        server_fail(server, exit_code_of(batch->status));
     } else {
         if (server->options->sync != SYNC_INTERVAL) {
             struct event event = {.kind = EVENT_DURABLE, .now = server->now};
@@ -124,7 +132,8 @@ static void submit(struct server *server)
     server->batch->fence = server->fence;
     enum status status = store_submit(server->store, server->batch);
     if (status) {
-        log_line(LOG_CRIT, "the store takes no more", "why", status_text(status), NULL);
+        log_line(LOG_CRIT, "the store takes no more", "why", status_text(status), "what",
+                 store_why(server->store), NULL);
         server_fail(server, EX_IOERR);
         return;
     }

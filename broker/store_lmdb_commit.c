@@ -87,16 +87,18 @@ static int put_batch(struct store_lmdb *store, MDB_txn *txn, struct store_lmdb_i
 
 /* --- space ----------------------------------------------------------------------------------- */
 
-/* More than the transaction can need, unless the tree is very deep. */
-static uint64_t bytes_needed(const struct store_lmdb *store)
+/* More than the transaction can need, unless the tree is very deep: a leaf and its share of
+ * branches for each row, but never more than a copy of all that there is and the new rows twice. */
+static uint64_t bytes_needed(const struct store_lmdb *store, uint64_t used_end)
 {
-    uint64_t bytes = MIB;
+    uint64_t bytes = MIB, most = MIB + used_end;
     for (const struct store_batch *batch = store->group.first; batch; batch = batch->next) {
         bytes += 2 * (uint64_t)batch->byte_count;
+        most += 2 * (uint64_t)(batch->byte_count + batch->state_count * sizeof(struct store_state));
         bytes += (2 * (uint64_t)batch->row_count + batch->state_count / PART_STATES + 8) *
                  store->page_bytes;
     }
-    return bytes;
+    return bytes < most ? bytes : most;
 }
 
 static bool file_may_grow_to(uint64_t end)
@@ -115,7 +117,7 @@ static void allocate_ahead(struct store_lmdb *store)
     MDB_envinfo info;
     mdb_env_info(store->lmdb.env, &info);
     uint64_t used_end = (info.me_last_pgno + 1) * store->page_bytes;
-    uint64_t needed = bytes_needed(store);
+    uint64_t needed = bytes_needed(store, used_end);
     uint64_t end = used_end + needed;
     store->space_low = !file_may_grow_to(end);
     if (end <= store->allocated_end || store->space_low)

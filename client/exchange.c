@@ -64,19 +64,6 @@ enum status exchange_new(struct exchange **exchange, const struct exchange_optio
     return STATUS_OK;
 }
 
-void exchange_destroy(struct exchange **exchange)
-{
-    struct exchange *old = *exchange;
-    if (!old)
-        return;
-    *exchange = NULL;
-    link_destroy(&old->link);
-    for (size_t i = 0; i < EXCHANGE_FLIGHTS_MAX; i++)
-        wire_buffer_release(&old->flights[i].frame);
-    wire_buffer_release(&old->frame);
-    free(old);
-}
-
 bool exchange_has_posted(const struct exchange *exchange)
 {
     for (size_t i = 0; i < EXCHANGE_FLIGHTS_MAX; i++)
@@ -180,6 +167,23 @@ static enum status send_number(struct exchange *exchange, enum message_type type
     message_write_head(&exchange->frame, type, 1);
     wire_write_uint(&exchange->frame, number);
     return send_frame(exchange);
+}
+
+void exchange_destroy(struct exchange **exchange)
+{
+    struct exchange *old = *exchange;
+    if (!old)
+        return;
+    *exchange = NULL;
+    /* Nobody waits for the answer; but a session that has ended in order is not waited for after a
+     * restart of the broker. */
+    if (old->is_greeted)
+        send_number(old, MESSAGE_GOODBYE, ++old->last_id);
+    link_destroy(&old->link);
+    for (size_t i = 0; i < EXCHANGE_FLIGHTS_MAX; i++)
+        wire_buffer_release(&old->flights[i].frame);
+    wire_buffer_release(&old->frame);
+    free(old);
 }
 
 static void send_hello(struct exchange *exchange, int64_t now)

@@ -195,6 +195,12 @@ static enum status settle_all(struct everdue_client *client)
     return status;
 }
 
+int everdue_sync_flush(struct everdue_client *client)
+{
+    enum status status = check_active(client);
+    return (int)(status ? status : settle_all(client));
+}
+
 static enum status call_abort(struct everdue_client *client)
 {
     exchange_set_deadline(client->exchange, client->timeout_ms);

@@ -111,7 +111,8 @@ class Books:
     def line(self, text, one, other):
         agree = one == other
         self.wrong += not agree
-        numbers = f"{one:,}" if agree and other == 0 else f"{one:,} {'=' if agree else '!='} {other:,}"
+        sign = "=" if agree else "!="
+        numbers = "0" if one == other == 0 else f"{one:,} {sign} {other:,}"
         say(f"  {'ok   ' if agree else 'WRONG'} {text}: {numbers}")
 
 
@@ -213,8 +214,8 @@ class Demo:
         self.watched_for = time.monotonic() - self.began
 
     def finish(self):
-        """Drain with the workers still there, so that every lease ends by its report; then look, then
-        stop both."""
+        """Drain with the workers still there, so that every lease ends by its report; then look,
+        then stop both."""
         say("draining")
         self.everdue.run("drain", "--wait", "30s")
         if self.watched.changed_at and self.watched.found is None:

@@ -102,8 +102,8 @@ class FileSet:
         return (time.monotonic() - start) / count
 
     def write(self, name, first):
-        """One line a record. That of the path `first` is due at once and goes before others that are
-        due; the others are spread. The paths of a walk are distinct, so the keys are."""
+        """One line a record. That of the path `first` is due at once and goes before others that
+        are due; the others are spread. The paths of a walk are distinct, so the keys are."""
         with open(name, "w", encoding="utf-8") as file:
             for path in self.paths:
                 record = {"key": key_of(path), "payload": {"path": path}}

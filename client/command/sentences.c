@@ -100,15 +100,16 @@ static void describe_lateness(const struct report *report)
     int64_t head_us = number(report, "head_lateness_us");
     int64_t most_us = number(report, "lateness_max_us");
     if (head_us > 0)
-        text_add_format(report->text, "The first in line is %s late. ", span_format(head_us, head));
+        text_add_format(report->text, "The first in line is %s late.", span_format(head_us, head));
     else
-        text_add_string(report->text, "Nothing waits longer than it should. ");
+        text_add_string(report->text, "Nothing waits longer than it should.");
     if (most_us > 0)
-        text_add_format(
-            report->text,
-            "In the last minute half were handed out within %s, 99%% within %s, the last after %s.",
-            span_format(number(report, "lateness_p50_us"), median),
-            span_format(number(report, "lateness_p99_us"), high), span_format(most_us, most));
+        text_add_format(report->text,
+                        " In the last minute half were handed out within %s, 99%% within %s, the "
+                        "last after %s.",
+                        span_format(number(report, "lateness_p50_us"), median),
+                        span_format(number(report, "lateness_p99_us"), high),
+                        span_format(most_us, most));
     text_add_string(report->text, "\n");
 }
 

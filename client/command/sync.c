@@ -229,11 +229,10 @@ static int send_all(struct sync *sync)
 
 /* Waits until the broker has answered for every item, where the library can, so that a line that
  * only the broker refuses is known before the commit. */
-extern int everdue_sync_flush(struct everdue_client *client) __attribute__((weak));
 
 static int settle(struct sync *sync)
 {
-    if (sync->skip_bad || is_stopped(sync) || !everdue_sync_flush)
+    if (sync->skip_bad || is_stopped(sync))
         return 0;
     int status = everdue_sync_flush(sync->context->client);
     return status < 0 ? context_fail(sync->context, status, sync->name) : 0;

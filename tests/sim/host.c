@@ -101,7 +101,9 @@ enum status host_step(struct sim *sim, struct event *event)
     sim->events++;
     mix(sim, (uint64_t)event->kind << 32 | event->session);
     mix(sim, (uint64_t)(uint32_t)status ^ (uint64_t)sim->now.mono_us << 8);
-    note_event(sim, event, status);
+    bool is_routine = event->kind <= EVENT_WORK || event->kind == EVENT_SEEN;
+    if (!is_routine || host->effects.count > first)
+        note_event(sim, event, status);
     for (size_t i = first; i < host->effects.count; i++)
         note_effect(sim, &host->effects.list[i]);
     model_step(&sim->model, event, status, host->effects.list + first, host->effects.count - first);

@@ -169,11 +169,13 @@ void model_run_now(const struct model_step *step)
     } else {
         model_expect(step, STATUS_OK, "run-now");
         struct record_view view;
-        /* One that is due already may keep its due. */
-        bool keeps_due = record->due_us <= step->now.wall_us &&
-                         model_view(step->model, record, &view) && view.due_us == record->due_us;
-        if (!keeps_due)
-            record->due_us = step->now.wall_us;
+        /* One that is ready may stay as it is. */
+        bool is_kept = record->due_us <= step->now.wall_us &&
+                       model_view(step->model, record, &view) && view.state == record->state;
+        model_touch(step->model, record);
+        if (is_kept)
+            return;
+        record->due_us = step->now.wall_us;
         model_renumber(step->model, record);
     }
 }

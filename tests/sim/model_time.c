@@ -123,10 +123,12 @@ void model_disconnect(const struct model_step *step)
 
 /* --- time ------------------------------------------------------------------------------------- */
 
+/* While its connection is broken it is waited for; else it is lost after three silent heartbeats. */
 static int64_t session_end_us(const struct model_session *session)
 {
-    int64_t silent_us = session->seen_mono_us + HEARTBEATS_LOST * session->heartbeat_us;
-    return session->lost_mono_us < silent_us ? session->lost_mono_us : silent_us;
+    if (session->lost_mono_us != TIME_US_NEVER)
+        return session->lost_mono_us;
+    return session->seen_mono_us + HEARTBEATS_LOST * session->heartbeat_us;
 }
 
 static void end_sessions(const struct model_step *step, bool may_wait)
@@ -227,8 +229,8 @@ void model_time(const struct model_step *step)
     if (step->event->stalled_us > 0)
         model->hold_mono_us = step->now.mono_us + US_PER_S;
     bool may_wait = step->now.mono_us < model->hold_mono_us;
-    end_leases(step, may_wait);
     end_sessions(step, may_wait);
+    end_leases(step, may_wait);
     model->time_wall_us = step->now.wall_us;
     for (struct model_record *record = model_first(model); record < model_end(model); record++)
         record->was_grantable =

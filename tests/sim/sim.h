@@ -20,7 +20,7 @@ enum {
     SIM_PEERS = 14,
     SIM_TASKS_MAX = 64,
     SIM_TEXTS = 64,
-    SIM_STORY = 512,
+    SIM_STORY = 4096,
     SIM_PACKETS_MAX = 1 << 16,
     SIM_ANSWERS_MAX = 8192,
 };

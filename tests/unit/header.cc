@@ -9,5 +9,5 @@ int main()
     options.credit = 1;
     everdue_put put;
     everdue_put_init(&put);
-    return everdue_status_name(0) == nullptr;
+    return everdue_status_name(0) == nullptr || options.credit == 0;
 }

@@ -5,6 +5,10 @@ add_unit_test(session session_pure)
 target_sources(test_session PRIVATE ${unit_folder}/session_story.c)
 add_unit_test(session_work session_pure)
 target_sources(test_session_work PRIVATE ${unit_folder}/session_story.c)
+add_unit_test(session_memory session_pure)
+target_sources(test_session_memory PRIVATE ${unit_folder}/session_story.c)
+target_link_options(test_session_memory PRIVATE -Wl,--wrap=malloc -Wl,--wrap=calloc
+    -Wl,--wrap=realloc)
 add_test(NAME session_is_pure
     COMMAND ${unit_folder}/../check_pure.sh $<TARGET_FILE:session_pure> $<TARGET_FILE:common_pure>)
 
@@ -23,5 +27,5 @@ add_broker_test(worker)
 find_program(CPLUSPLUS NAMES g++ clang++)
 if(CPLUSPLUS)
     add_test(NAME headers_are_for_cplusplus_too COMMAND ${CPLUSPLUS} -std=c++11 -Wall -Wextra
-        -Werror -fsyntax-only -I${PROJECT_SOURCE_DIR}/client/include ${unit_folder}/header.cc)
+        -Werror -fsyntax-only -I${unit_folder}/../../client/include ${unit_folder}/header.cc)
 endif()

@@ -133,6 +133,9 @@ EVERDUE_API int everdue_sync_begin(struct everdue_client *client, const char *qu
                                    const struct everdue_sync_options *options,
                                    everdue_sync_refusal *refused, void *user);
 EVERDUE_API int everdue_sync_add(struct everdue_client *client, const struct everdue_put *put);
+/* Wait until all that was added so far is answered: refusals that are not known yet are told now.
+ */
+EVERDUE_API int everdue_sync_flush(struct everdue_client *client);
 EVERDUE_API int everdue_sync_commit(struct everdue_client *client, bool prune,
                                     uint32_t prune_max_ppm, bool dry_run,
                                     struct everdue_sync_result *result);
