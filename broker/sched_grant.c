@@ -136,6 +136,8 @@ enum status take_begin(struct sched *sched, const struct event *event, struct ef
         take_at(sched, queue->last_take)->after = id;
     queue->last_take = id;
     heap_push(&sched->take_ends, id, take_at(sched, id)->deadline_mono_us);
+    if (!wanted->detached)
+        session_write(sched, session);
     return STATUS_OK;
 }
 

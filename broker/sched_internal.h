@@ -396,6 +396,8 @@ enum status session_goodbye(struct sched *sched, const struct event *event);
 enum status session_disconnect(struct sched *sched, const struct event *event);
 void session_seen(struct sched *sched, const struct event *event);
 void session_pass_time(struct sched *sched, struct moment now, struct effects *effects);
+/* It may hold leases from now on. */
+void session_write(struct sched *sched, uint32_t slot);
 /* One more of its leases was announced. */
 void session_announced(struct sched *sched, uint32_t slot, struct moment now);
 struct bytes session_name(const struct sched *sched, uint32_t slot);

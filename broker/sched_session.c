@@ -129,6 +129,18 @@ static void end_session(struct sched *sched, uint32_t slot, struct moment now)
     slab_give(&sched->sessions, slot);
 }
 
+/* A session that may hold leases is written down: after a restart it is waited for. */
+void session_write(struct sched *sched, uint32_t slot)
+{
+    struct session *session = session_at(sched, slot);
+    uint64_t uid[2];
+    if (session->is_stored)
+        return;
+    memcpy(uid, session->uid, sizeof(uid));
+    session->is_stored = !sched_write_row(sched, STORE_SESSIONS, uid[0], uid[1], session->name,
+                                          session->name_bytes);
+}
+
 /* --- hello ------------------------------------------------------------------------------------ */
 
 static int64_t in_range(uint32_t value_ms, int64_t otherwise_us, int64_t least_ms, int64_t most_ms)
@@ -218,7 +230,6 @@ enum status session_hello(struct sched *sched, const struct event *event, struct
     if (old != SLAB_NONE) {
         take_over(sched, old, slot);
         uint32_t number = session_at(sched, old)->number;
-        session_at(sched, old)->is_stored = false; /* the row is the new one's */
         end_session(sched, old, event->now);
         if (number != event->session)
             effects_add(effects, &(struct effect){.kind = EFFECT_LOST, .session = number});
@@ -226,12 +237,8 @@ enum status session_hello(struct sched *sched, const struct event *event, struct
     if (same != SLAB_NONE && same != old) /* another uid on the same connection */
         end_session(sched, same, event->now);
     sched->session_slots[event->session] = slot;
-    if (session->queue_count) {
-        uint64_t uid[2];
-        memcpy(uid, session->uid, sizeof(uid));
-        session->is_stored = !sched_write_row(sched, STORE_SESSIONS, uid[0], uid[1], session->name,
-                                              session->name_bytes);
-    }
+    if (session->credit)
+        session_write(sched, slot);
     if (session->resume_left == 0) {
         session->resume_left = 1;
         session_announced(sched, slot, event->now);
@@ -257,6 +264,8 @@ enum status session_credit(struct sched *sched, const struct event *event)
         return STATUS_NO_SESSION;
     uint32_t most = sched->settings.limits.credit_max;
     session_at(sched, slot)->credit = event->credit < most ? event->credit : most;
+    if (event->credit)
+        session_write(sched, slot);
     return STATUS_OK;
 }
 
