@@ -9,13 +9,15 @@
 
 #include "store.h"
 #include "wire.h"
+#include "workers.h"
 
 struct backup {
     bool is_running;
     pthread_t thread;
     int done_fd; /* eventfd: readable when it is over; -1: none yet */
     struct store *store;
-    uint32_t worker;
+    uint8_t identity[IDENTITY_BYTES_MAX]; /* of the peer that asked, which may be gone by then */
+    uint32_t identity_bytes;
     uint64_t request;
     char directory[PATH_MAX];
     enum status status;

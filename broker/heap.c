@@ -16,11 +16,10 @@ enum {
 
 #define SERIAL_MAX (((uint64_t)1 << 44) - 1)
 
-void heap_init(struct heap *heap, struct slab *items, size_t place_offset)
+void heap_init(struct heap *heap, struct slab *items)
 {
     memset(heap, 0, sizeof(*heap));
     heap->items = items;
-    heap->place_offset = (uint32_t)place_offset;
 }
 
 void heap_release(struct heap *heap)
@@ -61,23 +60,21 @@ static struct entry entry_at(const struct heap *heap, uint32_t position)
     };
 }
 
-static uint32_t *place_of(const struct heap *heap, uint32_t item)
+static uint32_t item_of(struct heap_node node)
 {
-    return (uint32_t *)(void *)((uint8_t *)slab_at(heap->items, item) + heap->place_offset);
+    return (uint32_t)node.low;
+}
+
+static bool node_is_before(struct heap_node a, struct heap_node b)
+{
+    unsigned __int128 left = (unsigned __int128)a.high << 64 | a.low;
+    unsigned __int128 right = (unsigned __int128)b.high << 64 | b.low;
+    return left < right;
 }
 
 static bool is_before(struct entry a, struct entry b)
 {
-    if (a.rank != b.rank)
-        return a.rank < b.rank;
-    if (a.node.high != b.node.high)
-        return a.node.high < b.node.high;
-    return a.node.low < b.node.low;
-}
-
-static uint32_t item_of(struct heap_node node)
-{
-    return (uint32_t)node.low;
+    return a.rank == b.rank ? node_is_before(a.node, b.node) : a.rank < b.rank;
 }
 
 static void set(struct heap *heap, uint32_t position, struct entry entry)
@@ -85,7 +82,13 @@ static void set(struct heap *heap, uint32_t position, struct entry entry)
     *node_at(heap, position) = entry.node;
     if (heap->ranks)
         *rank_at(heap, position) = entry.rank;
-    *place_of(heap, item_of(entry.node)) = position;
+    *slab_place(heap->items, item_of(entry.node)) = position;
+}
+
+static void set_node(struct heap *heap, uint32_t position, struct heap_node node)
+{
+    *node_at(heap, position) = node;
+    *slab_place(heap->items, item_of(node)) = position;
 }
 
 static uint32_t parent_of(uint32_t position)
@@ -97,6 +100,72 @@ static uint32_t first_child_of(uint32_t position)
 {
     return position * ARITY - 8;
 }
+
+/* --- moving without ranks: what nearly every heap does ---------------------------------------- */
+
+static void sift_node_up(struct heap *heap, uint32_t position, struct heap_node node)
+{
+    while (position > ROOT) {
+        struct heap_node above = *node_at(heap, parent_of(position));
+        if (!node_is_before(node, above))
+            break;
+        set_node(heap, position, above);
+        position = parent_of(position);
+    }
+    set_node(heap, position, node);
+}
+
+/* The place of the least of four children, compared in pairs so that nothing has to be guessed. */
+static uint32_t least_of_four(const struct heap_node *nodes)
+{
+    uint32_t low = node_is_before(nodes[1], nodes[0]) ? 1 : 0;
+    uint32_t high = node_is_before(nodes[3], nodes[2]) ? 3 : 2;
+    return node_is_before(nodes[high], nodes[low]) ? high : low;
+}
+
+/* A step down needs a line that is rarely in the cache: all that may be next are asked for while
+ * the children are compared. */
+static void prefetch_grandchildren(const struct heap *heap, uint32_t child, uint32_t end)
+{
+    uint32_t grandchild = first_child_of(child);
+    for (uint32_t i = 0; i < ARITY && grandchild < end; i++, grandchild += ARITY)
+        __builtin_prefetch(node_at(heap, grandchild));
+}
+
+/* The place of the least child in a block that has fewer than four. */
+static uint32_t least_node(const struct heap *heap, uint32_t child, uint32_t end)
+{
+    uint32_t least = child;
+    for (uint32_t i = child + 1; i < end; i++)
+        if (node_is_before(*node_at(heap, i), *node_at(heap, least)))
+            least = i;
+    return least;
+}
+
+static void sift_node_down(struct heap *heap, uint32_t position, struct heap_node node)
+{
+    uint32_t end = heap->count + ROOT;
+    uint32_t child = first_child_of(position);
+    for (; child + ARITY <= end; child = first_child_of(position)) {
+        prefetch_grandchildren(heap, child, end);
+        const struct heap_node *nodes = node_at(heap, child);
+        uint32_t least = least_of_four(nodes);
+        if (!node_is_before(nodes[least], node))
+            break;
+        set_node(heap, position, nodes[least]);
+        position = child + least;
+    }
+    if (child < end && child + ARITY > end) {
+        uint32_t least = least_node(heap, child, end);
+        if (node_is_before(*node_at(heap, least), node)) {
+            set_node(heap, position, *node_at(heap, least));
+            position = least;
+        }
+    }
+    set_node(heap, position, node);
+}
+
+/* --- moving with ranks ------------------------------------------------------------------------ */
 
 static void sift_up(struct heap *heap, uint32_t position, struct entry entry)
 {
@@ -137,6 +206,8 @@ static void sift_down(struct heap *heap, uint32_t position, struct entry entry)
     }
     set(heap, position, entry);
 }
+
+/* --- room ------------------------------------------------------------------------------------- */
 
 static bool add_segment(struct heap *heap)
 {
@@ -221,7 +292,10 @@ void heap_push_ranked(struct heap *heap, uint32_t item, int64_t rank, int64_t ti
     if (heap->count == 0)
         heap->serial = 0;
     heap->count++;
-    sift_up(heap, position, (struct entry){rank, make_node(heap, item, time_us)});
+    if (heap->ranks)
+        sift_up(heap, position, (struct entry){rank, make_node(heap, item, time_us)});
+    else
+        sift_node_up(heap, position, make_node(heap, item, time_us));
 }
 
 void heap_push(struct heap *heap, uint32_t item, int64_t time_us)
@@ -242,10 +316,15 @@ int64_t heap_first_time(const struct heap *heap)
 /* Put `entry` where `position` became free, upwards or downwards. */
 static void settle(struct heap *heap, uint32_t position, struct entry entry)
 {
-    if (position > ROOT && is_before(entry, entry_at(heap, parent_of(position))))
+    bool rises = position > ROOT && is_before(entry, entry_at(heap, parent_of(position)));
+    if (heap->ranks && rises)
         sift_up(heap, position, entry);
-    else
+    else if (heap->ranks)
         sift_down(heap, position, entry);
+    else if (rises)
+        sift_node_up(heap, position, entry.node);
+    else
+        sift_node_down(heap, position, entry.node);
 }
 
 uint32_t heap_pop(struct heap *heap)
@@ -258,7 +337,7 @@ uint32_t heap_pop(struct heap *heap)
 
 void heap_remove(struct heap *heap, uint32_t item)
 {
-    uint32_t position = *place_of(heap, item);
+    uint32_t position = *slab_place(heap->items, item);
     uint32_t last = heap->count + ROOT - 1;
     assert(heap->count > 0);
     assert(position >= ROOT && position <= last);
@@ -271,7 +350,7 @@ void heap_remove(struct heap *heap, uint32_t item)
 
 void heap_move(struct heap *heap, uint32_t item, int64_t time_us)
 {
-    uint32_t position = *place_of(heap, item);
+    uint32_t position = *slab_place(heap->items, item);
     assert(item_of(*node_at(heap, position)) == item);
     struct entry entry = entry_at(heap, position);
     entry.node = make_node(heap, item, time_us);

@@ -2,10 +2,9 @@
  *
  * A node carries its order inline: the time, then a serial number, so equal times keep arrival
  * order and nothing has to be looked up to compare. A heap can also order by rank, above the time;
- * ranks stand in an array of their own, which a heap whose ranks are all 0 does not have. The item
- * knows its place in the heap (a uint32_t at a fixed offset), so that any node can be removed or
- * moved in O(log n). An item is in at most one heap that uses the same offset. Growing never copies
- * what is there.
+ * ranks stand in an array of their own, which a heap whose ranks are all 0 does not have. The
+ * item's place is kept beside it (slab.h), so that any node can be removed or moved in O(log n). An
+ * item is in one heap at most. Growing never copies what is there.
  *
  * 4 children to a node: measured against 2 and 8 at 300,000 and 30 million records
  * (docs/decisions.md). Children share a cache line.
@@ -33,13 +32,11 @@ struct heap {
     uint32_t segment_count;
     uint32_t segment_room;
     uint32_t count;
-    uint32_t place_offset;
     struct slab *items; /* borrowed */
     uint64_t serial;    /* arrivals so far; saturates at 2^44 - 1, then ties go by item */
 };
 
-/* `place_offset`: where in an item its uint32_t place is. */
-void heap_init(struct heap *heap, struct slab *items, size_t place_offset);
+void heap_init(struct heap *heap, struct slab *items);
 void heap_release(struct heap *heap);
 
 /* Make room for `count` nodes in all. On failure returns false, nothing changed. */

@@ -104,19 +104,18 @@ struct sched *sched_new(const struct sched_settings *settings)
     sched->settings = *settings;
     sched->rows = rows;
     slab_init(&sched->records, sizeof(struct record));
-    table_init(&sched->keys, &sched->records, offsetof(struct record, next), hash_record, sched);
-    heap_init(&sched->waiting, &sched->records, offsetof(struct record, place));
+    table_init(&sched->keys, &sched->records, hash_record, sched);
+    heap_init(&sched->waiting, &sched->records);
     slab_init(&sched->leases, sizeof(struct lease));
-    table_init(&sched->live, &sched->leases, offsetof(struct lease, next), hash_live, sched);
-    table_init(&sched->ended, &sched->leases, offsetof(struct lease, next), hash_ended, sched);
-    heap_init(&sched->lease_ends, &sched->leases, offsetof(struct lease, place));
+    table_init(&sched->live, &sched->leases, hash_live, sched);
+    table_init(&sched->ended, &sched->leases, hash_ended, sched);
+    heap_init(&sched->lease_ends, &sched->leases);
     slab_init(&sched->sessions, sizeof(struct session));
-    heap_init(&sched->session_ends, &sched->sessions, offsetof(struct session, place));
+    heap_init(&sched->session_ends, &sched->sessions);
     slab_init(&sched->takes, sizeof(struct take_wait));
-    heap_init(&sched->take_ends, &sched->takes, offsetof(struct take_wait, place));
+    heap_init(&sched->take_ends, &sched->takes);
     slab_init(&sched->pendings, sizeof(struct pending));
-    table_init(&sched->pending_of, &sched->pendings, offsetof(struct pending, next), hash_pending,
-               sched);
+    table_init(&sched->pending_of, &sched->pendings, hash_pending, sched);
     sched->next_number = 1;
     sched->next_record = 1;
     sched->next_generation = 1;

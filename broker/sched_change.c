@@ -153,7 +153,7 @@ void change_remove_slot(struct sched *sched, uint32_t slot, struct effects *effe
 {
     struct record *record = record_at(sched, slot);
     if (record->where == PLACE_LEASED) {
-        struct lease *lease = lease_at(sched, record->place);
+        struct lease *lease = lease_at(sched, record_lease(sched, slot));
         if (lease->session != SLAB_NONE)
             effects_add(effects, &(struct effect){
                                      .kind = EFFECT_CANCEL,

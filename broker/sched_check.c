@@ -23,10 +23,11 @@ static bool check_record(const struct sched *sched, uint32_t slot, const char **
     if (record->where != PLACE_REMOVED)
         HOLDS(record_find(sched, queue, body_key(record->body)) == slot, "not found by its key");
     if (has_lease) {
-        const struct lease *lease = lease_at(sched, record->place);
+        const struct lease *lease = lease_at(sched, record_lease(sched, slot));
         HOLDS(lease->record == slot, "its lease is another's");
         HOLDS(lease->number > record->state, "its lease is older than its state");
-        HOLDS(lease_find(sched, lease->number) == record->place, "its lease is not found");
+        HOLDS(lease_find(sched, lease->number) == record_lease(sched, slot),
+              "its lease is not found");
     }
     if (record->flags & FLAG_ENDED)
         HOLDS(!has_lease && lease_find_ended(sched, slot) != SLAB_NONE, "no ended lease");

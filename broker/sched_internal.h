@@ -61,7 +61,8 @@ enum flag {
 
 #define MASK_BITS(bits) (((uint64_t)1 << (bits)) - 1)
 
-/* 40 bytes; 10 million of them are what a broker holds. */
+/* Tens of millions of them are what a broker holds. Its link is in `keys`; its place is in a heap,
+ * or its lease. */
 struct record {
     uint64_t state : 53;
     uint64_t where : 3; /* enum place */
@@ -72,16 +73,13 @@ struct record {
     uint64_t due_us : 52;
     uint64_t crashes : 12;
     uint8_t *body;
-    uint32_t next;  /* chain in `keys` */
-    uint32_t place; /* in a heap, or the lease */
 };
-_Static_assert(sizeof(struct record) == 40, "a record is 40 bytes");
+_Static_assert(sizeof(struct record) == 32, "a record is half a cache line");
 
 enum { FAILURES_MAX = 16383, CRASHES_MAX = 4095 };
 
 /* A change to a record that is out at a worker. */
 struct pending {
-    uint32_t next; /* chain in `pending_of` */
     uint32_t record;
     bool run_now;
     bool has_put;
@@ -109,7 +107,6 @@ struct lease {
 
 struct session {
     uint32_t number; /* the caller's */
-    uint32_t place;  /* in `session_ends`: next ping or end */
     uint8_t uid[SESSION_UID_BYTES];
     uint8_t name_bytes;
     char name[SESSION_NAME_BYTES_MAX];
@@ -130,7 +127,6 @@ struct session {
 };
 
 struct take_wait {
-    uint32_t place; /* in `take_ends` */
     uint32_t session;
     uint32_t after; /* in its queue's list */
     uint32_t max;
@@ -256,6 +252,10 @@ enum status sched_remove_row(struct sched *sched, enum store_table table, uint64
 static inline struct record *record_at(const struct sched *sched, uint32_t slot)
 {
     return slab_at(&sched->records, slot);
+}
+static inline uint32_t record_lease(const struct sched *sched, uint32_t slot)
+{
+    return *slab_place(&sched->records, slot);
 }
 static inline struct queue *queue_of(const struct sched *sched, const struct record *record)
 {

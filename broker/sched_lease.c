@@ -93,7 +93,7 @@ uint32_t lease_new(struct sched *sched, uint32_t slot, uint64_t number, uint32_t
     table_put(&sched->live, id, number);
     heap_push(&sched->lease_ends, id, now.mono_us + lease_us);
     record_move_to(sched, slot, PLACE_LEASED);
-    record->place = id;
+    *slab_place(&sched->records, slot) = id;
     return id;
 }
 
@@ -348,7 +348,7 @@ static enum status resume_idle(struct sched *sched, uint32_t slot, uint32_t sess
 static enum status resume_leased(struct sched *sched, uint32_t slot, uint32_t session,
                                  const struct event *event, struct effects *effects)
 {
-    uint32_t id = record_at(sched, slot)->place;
+    uint32_t id = record_lease(sched, slot);
     struct lease *lease = lease_at(sched, id);
     uint64_t number = event->resume->name.lease;
     if (lease->number > number || number >= sched->next_number)

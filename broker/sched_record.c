@@ -32,8 +32,8 @@ enum status queue_require(struct sched *sched, struct bytes name, struct queue *
         queue->name_bytes = (uint8_t)name.count;
         memcpy(queue->name, name.data, name.count);
         queue->first_take = queue->last_take = SLAB_NONE;
-        heap_init(&queue->ready, &sched->records, offsetof(struct record, place));
-        heap_init(&queue->parked, &sched->records, offsetof(struct record, place));
+        heap_init(&queue->ready, &sched->records);
+        heap_init(&queue->parked, &sched->records);
         sched->queues[sched->queue_count++] = queue;
         queue->is_dirty = true;
     }

@@ -137,8 +137,8 @@ void session_write(struct sched *sched, uint32_t slot)
     if (session->is_stored)
         return;
     memcpy(uid, session->uid, sizeof(uid));
-    session->is_stored = !sched_write_row(sched, STORE_SESSIONS, uid[0], uid[1], session->name,
-                                          session->name_bytes);
+    session->is_stored =
+        !sched_write_row(sched, STORE_SESSIONS, uid[0], uid[1], session->name, session->name_bytes);
 }
 
 /* --- hello ------------------------------------------------------------------------------------ */

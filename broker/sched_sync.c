@@ -19,7 +19,7 @@ struct sync *sync_new(uint64_t generation)
         return NULL;
     sync->generation = generation;
     slab_init(&sync->touches, sizeof(struct touched));
-    table_init(&sync->touched, &sync->touches, offsetof(struct touched, next), hash_touched, sync);
+    table_init(&sync->touched, &sync->touches, hash_touched, sync);
     wire_buffer_init(&sync->changed);
     wire_buffer_init(&sync->part);
     return sync;

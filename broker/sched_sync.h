@@ -31,7 +31,6 @@ enum {
 
 /* A key that was put or removed since BEGIN. */
 struct touched {
-    uint32_t next;
     uint32_t key_bytes;
     uint8_t *key;
 };

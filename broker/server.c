@@ -99,6 +99,7 @@ static void wait_for_something(struct server *server, bool is_busy)
     long timeout_ms = is_busy ? 0 : server->workers.suspect_count ? 1 : -1;
     if (zmq_poll(items, count, timeout_ms) <= 0)
         return;
+    server->now = clock_now(); /* the wait may have been long, and what follows counts from here */
     if (items[POLL_WALL].revents) {
         drain_fd(server->wall_timer);
         server->armed_wall_us = -1;
@@ -126,8 +127,7 @@ static void begin_stop(struct server *server)
     log_line(LOG_NOTICE, "stopping: nothing more is handed out, reports are waited for", NULL);
     server->is_stopping = true;
     server->stop_mono_us = server->now.mono_us + server->options->stop_us;
-    sched_step(server->sched, &event, &server->effects);
-    server->effects.count = 0; /* the answer to ourselves */
+    server_step(server, &event);
 }
 
 static void on_signal(struct server *server)
@@ -165,7 +165,8 @@ static void on_backup(struct server *server)
     wire_buffer_clear(&server->out);
     answer_write(&server->out, backup->request, backup->status,
                  bytes_of(backup->why[0] ? backup->why : NULL));
-    socket_send(server, backup->worker, server->out.data, server->out.count);
+    struct bytes identity = {backup->identity, backup->identity_bytes};
+    socket_send_to(server, identity, server->out.data, server->out.count);
     log_line(backup->status ? LOG_ERR : LOG_NOTICE,
              backup->status ? "the backup failed" : "a backup was made", "directory",
              backup->directory, "why", backup->why[0] ? backup->why : NULL, NULL);

@@ -10,6 +10,10 @@ void input_refuse(struct server *server, const struct request *request, enum sta
 {
     uint64_t held_back;
     server->counts.refused++;
+    server->counts.refused_malformed += status == STATUS_MALFORMED;
+    server->counts.refused_unknown += status == STATUS_UNKNOWN_TYPE;
+    server->counts.refused_session += status == STATUS_NO_SESSION;
+    server->counts.refused_version += status == STATUS_VERSION;
     if (log_limit_allows(&server->mistakes_limit, server->now.mono_us, &held_back))
         log_line(LOG_WARNING, "a message was refused", "why", text, "more", log_u64(held_back),
                  NULL);
@@ -34,11 +38,10 @@ struct event input_event(const struct server *server, const struct request *requ
     };
 }
 
-static bool is_well_read(struct server *server, struct request *request)
+bool input_is_well_read(struct server *server, const struct request *request)
 {
     if (request->reader.status == STATUS_OK)
         return true;
-    server->counts.refused_malformed++;
     input_refuse(server, request, STATUS_MALFORMED, "a field is not what the protocol says");
     return false;
 }
@@ -49,7 +52,15 @@ bool input_items(struct server *server, struct request *request, input_item *rea
     for (uint32_t i = 0; i < *count && request->reader.status == STATUS_OK; i++)
         read(&request->reader, &server->items[i]);
     server->turn_items += *count;
-    return is_well_read(server, request);
+    return input_is_well_read(server, request);
+}
+
+struct bytes input_queue(struct request *request)
+{
+    request->id = wire_read_uint(&request->reader);
+    if (request->head.fields < 2)
+        return (struct bytes){NULL, 0};
+    return wire_read_bytes(&request->reader, MESSAGE_BYTES_MAX);
 }
 
 void input_key(struct wire_reader *reader, union item *item)
@@ -85,7 +96,7 @@ static void on_hello(struct server *server, struct request *request)
     struct hello hello;
     hello_read(&request->reader, request->head.fields, &hello);
     request->id = hello.id;
-    if (!is_well_read(server, request))
+    if (!input_is_well_read(server, request))
         return;
     bool is_new = request->worker == SLAB_NONE;
     if (is_new)
@@ -111,7 +122,7 @@ static void on_credit(struct server *server, struct request *request)
     struct event event = input_event(server, request, EVENT_CREDIT);
     uint64_t credit = wire_read_uint(&request->reader);
     event.credit = credit < CREDIT_MAX ? (uint32_t)credit : CREDIT_MAX;
-    if (is_well_read(server, request))
+    if (input_is_well_read(server, request))
         server_step(server, &event);
 }
 
@@ -119,7 +130,7 @@ static void on_goodbye(struct server *server, struct request *request)
 {
     struct event event = input_event(server, request, EVENT_GOODBYE);
     request->id = event.request = wire_read_uint(&request->reader);
-    if (!is_well_read(server, request))
+    if (!input_is_well_read(server, request))
         return;
     enum status status = server_step(server, &event);
     output_status(server, request, status, NULL);
@@ -130,7 +141,7 @@ static void on_ping(struct server *server, struct request *request)
 {
     uint64_t id = wire_read_uint(&request->reader);
     struct event event = input_event(server, request, EVENT_SEEN);
-    if (!is_well_read(server, request))
+    if (!input_is_well_read(server, request))
         return;
     server_step(server, &event);
     wire_buffer_clear(&server->out);
@@ -242,7 +253,7 @@ static void on_take(struct server *server, struct request *request)
     struct take take;
     take_read(&request->reader, request->head.fields, &take);
     request->id = take.id;
-    if (!is_well_read(server, request))
+    if (!input_is_well_read(server, request))
         return;
     struct event event = input_event(server, request, EVENT_TAKE);
     event.take = &take;
@@ -290,8 +301,6 @@ void input_message(struct server *server, struct request *request, const void *d
     enum status status = message_read_head(&request->reader, &request->head);
     if (status) {
         bool is_version = status == STATUS_VERSION;
-        server->counts.refused_version += is_version;
-        server->counts.refused_malformed += !is_version;
         input_refuse(server, request, status,
                      is_version ? "this broker speaks version 1 of the protocol"
                                 : "not a message of the protocol");
@@ -300,10 +309,8 @@ void input_message(struct server *server, struct request *request, const void *d
     int type = request->head.type;
     handle *handler = type > 0 && type < MESSAGE_BYE ? handlers[type] : NULL;
     if (!handler) {
-        server->counts.refused_unknown++;
         input_refuse(server, request, STATUS_UNKNOWN_TYPE, "a message type that is not known");
     } else if (request->worker == SLAB_NONE && type != MESSAGE_HELLO) {
-        server->counts.refused_session++;
         input_refuse(server, request, STATUS_NO_SESSION, "say hello first");
     } else {
         handler(server, request);

@@ -26,10 +26,11 @@ enum {
     SPACE_CHECK_US = 1000000,
 };
 
-/* Answers that wait for their batch: encoded messages, one behind the other. */
+/* Answers that wait for their batch: encoded messages, one behind the other, each behind the
+ * identity of its peer. A session's number would not do: it may be another's by then. */
 struct answer {
-    uint32_t worker;
     size_t offset;
+    uint32_t identity_bytes;
     size_t count;
 };
 struct answers {
@@ -38,9 +39,11 @@ struct answers {
     size_t count, room;
 };
 
-/* What a sync's chunks added up to; the core is told at the commit. */
+/* What the chunks of a sync added up to, those of its own session; the core is told at the commit.
+ */
 struct tally {
     uint64_t generation;
+    uint32_t worker;
     uint64_t count;
     uint32_t checksum;
 };
@@ -143,12 +146,18 @@ void input_message(struct server *server, struct request *request, const void *d
 /* The event of a kind, at this turn's moment. */
 struct event input_event(const struct server *server, const struct request *request,
                          enum event_kind kind);
-/* Answers that the message is not one of the protocol, and counts it against the connection. */
+/* Answers that the message is not one of the protocol, and counts it, also against the connection.
+ */
 void input_refuse(struct server *server, const struct request *request, enum status status,
                   const char *text);
 /* Reads an array of at most ITEMS_MAX items with `read` into server->items. False: refused. */
 typedef void input_item(struct wire_reader *reader, union item *item);
 bool input_items(struct server *server, struct request *request, input_item *read, uint32_t *count);
+/* Reads the request's id and the queue behind it: absent when it is nil or missing at the end. */
+struct bytes input_queue(struct request *request);
+/* Whether all fields read so far are what the protocol says. False: refused. To be asked before
+ * anything is done. */
+bool input_is_well_read(struct server *server, const struct request *request);
 void input_key(struct wire_reader *reader, union item *item);
 
 typedef void handle(struct server *server, struct request *request);
@@ -159,13 +168,15 @@ handle look_get, look_list, look_peek, look_stats, look_workers, look_queues, lo
 
 /* --- server_records.c ------------------------------------------------------------------------- */
 
+/* A sync has begun. Without memory for it the commit will say mismatch: nothing is changed. */
+void records_begin_tally(struct server *server, uint32_t worker, uint64_t generation);
 void records_forget_tally(struct server *server, uint64_t generation);
 
 /* --- server_output.c -------------------------------------------------------------------------- */
 
 /* The message in server->out: sent now, or held until what it acknowledges is durable. */
 void output_now(struct server *server, const struct request *request);
-void output_durable(struct server *server, uint32_t worker);
+void output_durable(struct server *server, struct bytes identity);
 /* An answer without body, now. */
 void output_status(struct server *server, const struct request *request, enum status status,
                    const char *text);

@@ -22,8 +22,7 @@ static void end_answer(struct server *server, const struct request *request)
 void look_get(struct server *server, struct request *request)
 {
     uint32_t count;
-    request->id = wire_read_uint(&request->reader);
-    struct bytes queue = wire_read_bytes(&request->reader, MESSAGE_BYTES_MAX);
+    struct bytes queue = input_queue(request);
     if (!input_items(server, request, input_key, &count))
         return;
     begin_answer(server, request);
@@ -44,14 +43,15 @@ void look_get(struct server *server, struct request *request)
 
 void look_list(struct server *server, struct request *request)
 {
-    request->id = wire_read_uint(&request->reader);
-    struct bytes queue = wire_read_bytes(&request->reader, MESSAGE_BYTES_MAX);
+    struct bytes queue = input_queue(request);
     unsigned statuses = (unsigned)wire_read_uint(&request->reader) & RECORD_ANY;
     struct bytes prefix = wire_read_bytes(&request->reader, MESSAGE_BYTES_MAX);
     uint64_t cursor = wire_read_uint(&request->reader);
     uint64_t max = wire_read_uint(&request->reader);
-    if (request->reader.status || cursor > UINT32_MAX) {
-        input_refuse(server, request, STATUS_MALFORMED, "not a LIST");
+    if (!input_is_well_read(server, request))
+        return;
+    if (cursor > UINT32_MAX) {
+        output_status(server, request, STATUS_BAD_FIELD, "a cursor is that of the answer before");
         return;
     }
     /* The cursor comes before the records, and is known after them: they are built apart. */
@@ -78,13 +78,10 @@ void look_list(struct server *server, struct request *request)
 
 void look_peek(struct server *server, struct request *request)
 {
-    request->id = wire_read_uint(&request->reader);
-    struct bytes queue = wire_read_bytes(&request->reader, MESSAGE_BYTES_MAX);
+    struct bytes queue = input_queue(request);
     uint64_t max = wire_read_uint(&request->reader);
-    if (request->reader.status) {
-        input_refuse(server, request, STATUS_MALFORMED, "not a PEEK");
+    if (!input_is_well_read(server, request))
         return;
-    }
     uint32_t slots[PEEK_MAX];
     uint32_t found =
         sched_peek(server->sched, queue, slots, max < PEEK_MAX ? (uint32_t)max : PEEK_MAX);
@@ -222,8 +219,9 @@ static void add_server(struct map *map, struct server *server, const struct sche
 void look_stats(struct server *server, struct request *request)
 {
     struct sched_numbers numbers;
-    request->id = wire_read_uint(&request->reader);
-    struct bytes queue = wire_read_bytes(&request->reader, MESSAGE_BYTES_MAX);
+    struct bytes queue = input_queue(request);
+    if (!input_is_well_read(server, request))
+        return;
     if (!sched_get_numbers(server->sched, queue, server->now, &numbers)) {
         output_status(server, request, STATUS_NOT_FOUND, "there is no such queue");
         return;
@@ -262,6 +260,8 @@ void look_workers(struct server *server, struct request *request)
 {
     uint32_t rows = 0;
     request->id = wire_read_uint(&request->reader);
+    if (!input_is_well_read(server, request))
+        return;
     begin_answer(server, request);
     size_t count_at = wire_write_array_later(&server->out);
     uint32_t number = workers_next(&server->workers, 0);
@@ -281,6 +281,8 @@ void look_queues(struct server *server, struct request *request)
 {
     uint32_t place = 0;
     request->id = wire_read_uint(&request->reader);
+    if (!input_is_well_read(server, request))
+        return;
     begin_answer(server, request);
     size_t count_at = wire_write_array_later(&server->out);
     for (;; place++) { /* ends behind the last queue */
@@ -302,16 +304,15 @@ void look_backup(struct server *server, struct request *request)
 {
     request->id = wire_read_uint(&request->reader);
     struct bytes directory = wire_read_bytes(&request->reader, MESSAGE_BYTES_MAX);
-    if (request->reader.status) {
-        input_refuse(server, request, STATUS_MALFORMED, "not a BACKUP");
+    if (!input_is_well_read(server, request))
         return;
-    }
     enum status status = backup_begin(&server->backup, server->store, directory);
     if (status) {
         output_status(server, request, status,
                       status == STATUS_BUSY ? "a backup is running" : status_text(status));
         return;
     }
-    server->backup.worker = request->worker;
+    memcpy(server->backup.identity, request->identity.data, request->identity.count);
+    server->backup.identity_bytes = request->identity.count;
     server->backup.request = request->id;
 }

@@ -12,7 +12,7 @@ void output_now(struct server *server, const struct request *request)
     socket_send_to(server, request->identity, server->out.data, server->out.count);
 }
 
-static bool hold(struct answers *answers, uint32_t worker, const struct wire_buffer *message)
+static bool hold(struct answers *answers, struct bytes identity, const struct wire_buffer *message)
 {
     if (answers->count == answers->room) {
         size_t room = answers->room ? answers->room * 2 : 64;
@@ -23,20 +23,21 @@ static bool hold(struct answers *answers, uint32_t worker, const struct wire_buf
         answers->room = room;
     }
     size_t offset = answers->bytes.count;
+    wire_write_raw(&answers->bytes, identity.data, identity.count);
     wire_write_raw(&answers->bytes, message->data, message->count);
     if (answers->bytes.failed) {
         answers->bytes.failed = false;
         answers->bytes.count = offset;
         return false;
     }
-    answers->list[answers->count++] = (struct answer){worker, offset, message->count};
+    answers->list[answers->count++] = (struct answer){offset, identity.count, message->count};
     return true;
 }
 
-void output_durable(struct server *server, uint32_t worker)
+void output_durable(struct server *server, struct bytes identity)
 {
     if (!server->out.failed)
-        hold(&server->filling, worker, &server->out);
+        hold(&server->filling, identity, &server->out);
 }
 
 /* What cannot be delivered is asked for again: nothing is lost by dropping it. */
@@ -44,7 +45,9 @@ void output_answers(struct server *server, struct answers *answers)
 {
     for (size_t i = 0; i < answers->count; i++) {
         const struct answer *answer = &answers->list[i];
-        socket_send(server, answer->worker, answers->bytes.data + answer->offset, answer->count);
+        const uint8_t *at = answers->bytes.data + answer->offset;
+        struct bytes identity = {at, answer->identity_bytes};
+        socket_send_to(server, identity, at + answer->identity_bytes, answer->count);
     }
     answers->count = 0;
     wire_buffer_clear(&answers->bytes);
@@ -75,7 +78,7 @@ void output_begin_statuses(struct server *server, const struct request *request,
 void output_end_statuses(struct server *server, const struct request *request)
 {
     answer_write_end(&server->out, (struct bytes){NULL, 0});
-    output_durable(server, request->worker);
+    output_durable(server, request->identity);
     output_effects(server);
 }
 
@@ -100,6 +103,13 @@ static void begin_parcel(struct server *server, struct parcel *parcel, const str
     parcel->count_at = wire_write_array_later(&server->out);
 }
 
+/* As if never granted. No effects follow from it, so that the list may be walked meanwhile. */
+static void undo_task(struct server *server, const struct effect *effect)
+{
+    struct event event = {.kind = EVENT_UNDELIVERED, .now = server->now, .number = effect->number};
+    sched_step(server->sched, &event, &server->effects);
+}
+
 /* Sent, or given back as if never granted. */
 static void end_parcel(struct server *server, struct parcel *parcel)
 {
@@ -111,11 +121,9 @@ static void end_parcel(struct server *server, struct parcel *parcel)
     bool is_sent = !server->out.failed &&
                    socket_send(server, parcel->first->session, server->out.data, server->out.count);
     for (size_t i = 0; !is_sent && i < parcel->effects; i++) {
-        struct event event = {
-            .kind = EVENT_UNDELIVERED, .now = server->now, .number = parcel->first[i].number};
         if (parcel->first[i].kind != EFFECT_TASK)
             continue;
-        sched_step(server->sched, &event, &server->effects);
+        undo_task(server, &parcel->first[i]);
         server->counts.undelivered++;
     }
     parcel->first = NULL;
@@ -127,7 +135,7 @@ static bool belongs(const struct server *server, const struct parcel *parcel,
     if (!parcel->first || parcel->first->session != effect->session ||
         parcel->first->request != effect->request)
         return false;
-    /* A take is one answer, whatever its size; a stream is cut into messages. */
+    /* A take is one answer; a stream is cut into messages. */
     return effect->request || (server->out.count < MESSAGE_BYTES_SOFT && parcel->tasks < ITEMS_MAX);
 }
 
@@ -139,6 +147,10 @@ static void add_task(struct server *server, struct parcel *parcel, const struct 
         begin_parcel(server, parcel, effect);
     }
     parcel->effects++;
+    if (effect->request && server->out.count >= MESSAGE_BYTES_SOFT) {
+        undo_task(server, effect); /* a take's one answer is full: somebody else may have it */
+        return;
+    }
     if (!sched_view_task(server->sched, effect, server->now, &task))
         return;
     task_write(&server->out, &task);
@@ -233,19 +245,22 @@ static void carry_out(struct server *server, struct parcel *parcel, const struct
         break;
     case EFFECT_KICKED:
         write_number(server, effect, effect->count);
-        output_durable(server, effect->session);
+        output_durable(server, workers_identity(&server->workers, effect->session));
         break;
     case EFFECT_DRAINED:
+        if (effect->session == SLAB_NONE) /* our own drain, before the end */
+            break;
         write_number(server, effect, 0);
         socket_send(server, effect->session, server->out.data, server->out.count);
         break;
     case EFFECT_SYNC_BEGUN:
+        records_begin_tally(server, effect->session, effect->number);
         write_number(server, effect, effect->number);
         socket_send(server, effect->session, server->out.data, server->out.count);
         break;
     case EFFECT_SYNC_DONE:
         write_sync_done(server, effect);
-        output_durable(server, effect->session);
+        output_durable(server, workers_identity(&server->workers, effect->session));
         break;
     }
 }

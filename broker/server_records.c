@@ -11,16 +11,10 @@ static void item_put(struct wire_reader *reader, union item *item)
     put_read(reader, &item->put);
 }
 
-static struct bytes read_queue(struct request *request)
-{
-    request->id = wire_read_uint(&request->reader);
-    return wire_read_bytes(&request->reader, MESSAGE_BYTES_MAX);
-}
-
 void records_put(struct server *server, struct request *request)
 {
     uint32_t count;
-    struct bytes queue = read_queue(request);
+    struct bytes queue = input_queue(request);
     if (!input_items(server, request, item_put, &count))
         return;
     struct event event = input_event(server, request, EVENT_PUT);
@@ -55,21 +49,23 @@ static void each_key(struct server *server, struct request *request, enum event_
 
 void records_remove(struct server *server, struct request *request)
 {
-    each_key(server, request, EVENT_REMOVE, read_queue(request));
+    each_key(server, request, EVENT_REMOVE, input_queue(request));
 }
 
 void records_run_now(struct server *server, struct request *request)
 {
-    each_key(server, request, EVENT_RUN_NOW, read_queue(request));
+    each_key(server, request, EVENT_RUN_NOW, input_queue(request));
 }
 
 void records_kick(struct server *server, struct request *request)
 {
-    struct bytes queue = read_queue(request);
+    struct bytes queue = input_queue(request);
     if (!wire_take_nil(&request->reader) && request->head.fields >= 3) {
         each_key(server, request, EVENT_KICK, queue);
         return;
     }
+    if (!input_is_well_read(server, request))
+        return;
     struct event event = input_event(server, request, EVENT_KICK_ALL);
     event.key.queue = queue;
     enum status status = server_step(server, &event);
@@ -83,22 +79,24 @@ void records_kick(struct server *server, struct request *request)
 static void step_durable(struct server *server, const struct request *request,
                          const struct event *event)
 {
+    if (!input_is_well_read(server, request))
+        return;
     enum status status = server_step(server, event);
     wire_buffer_clear(&server->out);
     answer_write(&server->out, request->id, status, bytes_of(status ? status_text(status) : NULL));
-    output_durable(server, request->worker);
+    output_durable(server, request->identity);
 }
 
 void records_pause(struct server *server, struct request *request)
 {
     struct event event = input_event(server, request, EVENT_PAUSE);
-    event.key.queue = read_queue(request);
+    event.key.queue = input_queue(request);
     step_durable(server, request, &event);
 }
 
 void records_unpause(struct server *server, struct request *request)
 {
-    struct bytes queue = read_queue(request);
+    struct bytes queue = input_queue(request);
     struct event event = input_event(server, request, queue.data ? EVENT_UNPAUSE : EVENT_UNDRAIN);
     event.key.queue = queue;
     step_durable(server, request, &event);
@@ -110,6 +108,8 @@ void records_drain(struct server *server, struct request *request)
     struct event event = input_event(server, request, EVENT_DRAIN);
     uint64_t wait_ms = wire_read_uint(&request->reader);
     event.wait_us = (int64_t)(wait_ms < UINT32_MAX ? wait_ms : UINT32_MAX) * US_PER_MS;
+    if (!input_is_well_read(server, request))
+        return;
     enum status status = server_step(server, &event);
     if (status)
         output_status(server, request, status, status_text(status));
@@ -125,11 +125,8 @@ static struct tally *find_tally(const struct server *server, uint64_t generation
     return NULL;
 }
 
-static struct tally *require_tally(struct server *server, uint64_t generation)
+void records_begin_tally(struct server *server, uint32_t worker, uint64_t generation)
 {
-    struct tally *tally = find_tally(server, generation);
-    if (tally)
-        return tally;
     for (uint32_t i = server->tally_count; i-- > 0;) /* of syncs that broke off */
         if (!sched_sync_exists(server->sched, server->tallies[i].generation))
             server->tallies[i] = server->tallies[--server->tally_count];
@@ -137,13 +134,12 @@ static struct tally *require_tally(struct server *server, uint64_t generation)
         uint32_t room = server->tally_room ? server->tally_room * 2 : 8;
         struct tally *tallies = realloc(server->tallies, room * sizeof(*tallies));
         if (!tallies)
-            return NULL;
+            return;
         server->tallies = tallies;
         server->tally_room = room;
     }
-    tally = &server->tallies[server->tally_count++];
-    *tally = (struct tally){.generation = generation};
-    return tally;
+    server->tallies[server->tally_count++] =
+        (struct tally){.generation = generation, .worker = worker};
 }
 
 void records_forget_tally(struct server *server, uint64_t generation)
@@ -158,10 +154,8 @@ void records_sync_begin(struct server *server, struct request *request)
     struct sync_begin begin;
     sync_begin_read(&request->reader, request->head.fields, &begin);
     request->id = begin.id;
-    if (request->reader.status) {
-        input_refuse(server, request, STATUS_MALFORMED, "not a SYNC_BEGIN");
+    if (!input_is_well_read(server, request))
         return;
-    }
     struct event event = input_event(server, request, EVENT_SYNC_BEGIN);
     event.sync_begin = &begin;
     enum status status = storage_is_short(server) ? STATUS_NO_SPACE : server_step(server, &event);
@@ -177,13 +171,12 @@ void records_sync_chunk(struct server *server, struct request *request)
     const uint8_t *begin = request->reader.at;
     if (!input_items(server, request, item_put, &count))
         return;
-    struct tally *tally = require_tally(server, generation);
-    if (!tally) {
-        output_status(server, request, STATUS_NO_MEMORY, NULL);
-        return;
+    struct tally *tally = find_tally(server, generation);
+    if (tally && tally->worker == request->worker) {
+        uInt bytes = (uInt)(request->reader.at - begin);
+        tally->checksum = (uint32_t)crc32(tally->checksum, begin, bytes);
+        tally->count += count;
     }
-    tally->checksum = (uint32_t)crc32(tally->checksum, begin, (uInt)(request->reader.at - begin));
-    tally->count += count;
     struct event event = input_event(server, request, EVENT_SYNC_ITEM);
     event.sync_item.generation = generation;
     output_begin_statuses(server, request, count);
@@ -201,10 +194,8 @@ void records_sync_commit(struct server *server, struct request *request)
     struct sync_commit commit;
     sync_commit_read(&request->reader, request->head.fields, &commit);
     request->id = commit.id;
-    if (request->reader.status) {
-        input_refuse(server, request, STATUS_MALFORMED, "not a SYNC_COMMIT");
+    if (!input_is_well_read(server, request))
         return;
-    }
     const struct tally *tally = find_tally(server, commit.generation);
     struct event event = input_event(server, request, EVENT_SYNC_COMMIT);
     event.sync_commit.commit = &commit;
@@ -220,6 +211,5 @@ void records_sync_abort(struct server *server, struct request *request)
     request->id = wire_read_uint(&request->reader);
     struct event event = input_event(server, request, EVENT_SYNC_ABORT);
     event.sync_item.generation = wire_read_uint(&request->reader);
-    records_forget_tally(server, event.sync_item.generation);
     step_durable(server, request, &event);
 }

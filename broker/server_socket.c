@@ -168,9 +168,8 @@ bool socket_send_to(struct server *server, struct bytes identity, const void *da
 
 bool socket_send(struct server *server, uint32_t number, const void *data, size_t count)
 {
-    const struct worker *worker = workers_at(&server->workers, number);
-    struct bytes identity = {worker->identity, worker->identity_bytes};
-    return worker->is_here && socket_send_to(server, identity, data, count);
+    struct bytes identity = workers_identity(&server->workers, number);
+    return identity.data && socket_send_to(server, identity, data, count);
 }
 
 /* --- broken connections ----------------------------------------------------------------------- */

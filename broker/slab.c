@@ -15,26 +15,35 @@ void slab_init(struct slab *slab, uint32_t item_bytes)
 void slab_release(struct slab *slab)
 {
     for (uint32_t i = 0; i < slab->segment_count; i++)
-        free(slab->segments[i]);
+        free(slab->segments[i].items);
     free(slab->segments);
     slab_init(slab, slab->item_bytes);
 }
 
-/* The directory of segments is small (8 bytes for 4,096 items) and may be copied. */
+/* A cache line, so that items of 32 bytes never straddle two. */
+enum { SEGMENT_ALIGNMENT = 64 };
+
+/* The directory of segments is small (24 bytes for 4,096 items) and may be copied. */
 static bool add_segment(struct slab *slab)
 {
     if (slab->segment_count == slab->segment_room) {
         uint32_t room = slab->segment_room ? slab->segment_room * 2 : 16;
-        uint8_t **segments = realloc(slab->segments, room * sizeof(*segments));
+        struct slab_segment *segments = realloc(slab->segments, room * sizeof(*segments));
         if (!segments)
             return false;
         slab->segments = segments;
         slab->segment_room = room;
     }
-    uint8_t *segment = malloc((size_t)slab->item_bytes << SLAB_SEGMENT_BITS);
-    if (!segment)
+    size_t items_bytes = (size_t)slab->item_bytes << SLAB_SEGMENT_BITS;
+    size_t column_bytes = sizeof(uint32_t) << SLAB_SEGMENT_BITS;
+    uint8_t *bytes = aligned_alloc(SEGMENT_ALIGNMENT, items_bytes + 2 * column_bytes);
+    if (!bytes)
         return false;
-    slab->segments[slab->segment_count++] = segment;
+    slab->segments[slab->segment_count++] = (struct slab_segment){
+        .items = bytes,
+        .links = (uint32_t *)(void *)(bytes + items_bytes),
+        .places = (uint32_t *)(void *)(bytes + items_bytes + column_bytes),
+    };
     return true;
 }
 

@@ -2,6 +2,11 @@
  *
  * Items live in segments of 4,096, so growing never copies (a copy of 10 million records would hold
  * up the broker for longer than a turn may take). Freed items are used again, last freed first.
+ *
+ * Beside the items a segment has two columns of 32-bit numbers, one for each item: its *link* in
+ * the chain of a table (table.h) and its *place* in a heap (heap.h). A heap writes a place at each
+ * step of each move; sixteen of them share a cache line, where inside the items each would be a
+ * miss of its own (docs/decisions.md has the figures).
  */
 #ifndef EVERDUE_SLAB_H
 #define EVERDUE_SLAB_H
@@ -14,8 +19,15 @@ enum { SLAB_SEGMENT_BITS = 12, SLAB_SEGMENT_ITEMS = 1 << SLAB_SEGMENT_BITS };
 
 #define SLAB_NONE UINT32_MAX
 
+/* One allocation; `items` is its begin. */
+struct slab_segment {
+    uint8_t *items;
+    uint32_t *links;
+    uint32_t *places;
+};
+
 struct slab {
-    uint8_t **segments;
+    struct slab_segment *segments;
     uint32_t segment_count;
     uint32_t segment_room;
     uint32_t item_bytes;
@@ -35,8 +47,18 @@ void slab_give(struct slab *slab, uint32_t id);
 /* `id` must have been given out at least once. */
 static inline void *slab_at(const struct slab *slab, uint32_t id)
 {
-    return slab->segments[id >> SLAB_SEGMENT_BITS] +
+    return slab->segments[id >> SLAB_SEGMENT_BITS].items +
            (size_t)(id & (SLAB_SEGMENT_ITEMS - 1)) * slab->item_bytes;
+}
+
+static inline uint32_t *slab_link(const struct slab *slab, uint32_t id)
+{
+    return &slab->segments[id >> SLAB_SEGMENT_BITS].links[id & (SLAB_SEGMENT_ITEMS - 1)];
+}
+
+static inline uint32_t *slab_place(const struct slab *slab, uint32_t id)
+{
+    return &slab->segments[id >> SLAB_SEGMENT_BITS].places[id & (SLAB_SEGMENT_ITEMS - 1)];
 }
 
 #endif

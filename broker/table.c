@@ -6,12 +6,10 @@
 
 enum { SEGMENT_BITS = 12, SEGMENT_BUCKETS = 1 << SEGMENT_BITS };
 
-void table_init(struct table *table, struct slab *items, size_t next_offset, table_hash *hash,
-                const void *owner)
+void table_init(struct table *table, struct slab *items, table_hash *hash, const void *owner)
 {
     memset(table, 0, sizeof(*table));
     table->items = items;
-    table->next_offset = (uint32_t)next_offset;
     table->hash = hash;
     table->owner = owner;
 }
@@ -32,7 +30,7 @@ static uint32_t *head_at(const struct table *table, uint32_t bucket)
 
 static uint32_t *next_of(const struct table *table, uint32_t id)
 {
-    return (uint32_t *)(void *)((uint8_t *)slab_at(table->items, id) + table->next_offset);
+    return slab_link(table->items, id);
 }
 
 /* Buckets below the split point have been split in this round and are told apart by one more bit.

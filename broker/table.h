@@ -1,9 +1,9 @@
 /* table.h - a hash index over items of a slab, growing one bucket at a time.
  *
- * Linear hashing (W. Litwin, VLDB 1980) with chains through the items: each insert splits at most
- * one bucket, so no insert is ever much slower than another. (A table that doubles held the broker
- * up for 462 ms at 12 million records.) It never shrinks. The table knows hashes only; the caller
- * compares:
+ * Linear hashing (W. Litwin, VLDB 1980) with chains through the slab's links: each insert splits at
+ * most one bucket, so no insert is ever much slower than another. (A table that doubles held the
+ * broker up for 462 ms at 12 million records.) It never shrinks. The table knows hashes only; the
+ * caller compares:
  *
  *   for (id = table_first (&t, hash); id != SLAB_NONE; id = table_next (&t, id))
  *       if (is_it (slab_at (items, id)))
@@ -27,15 +27,13 @@ struct table {
     uint32_t bucket_count;
     uint32_t level_buckets; /* power of two: buckets at the begin of this round of splits */
     uint32_t count;
-    uint32_t next_offset;
     struct slab *items; /* borrowed */
     table_hash *hash;
     const void *owner;
 };
 
-/* `next_offset`: where in an item its uint32_t chain link is. */
-void table_init(struct table *table, struct slab *items, size_t next_offset, table_hash *hash,
-                const void *owner);
+/* An item is in one table at most. */
+void table_init(struct table *table, struct slab *items, table_hash *hash, const void *owner);
 void table_release(struct table *table);
 
 /* Room for one more. On failure false, nothing changed. Call it before table_put. */

@@ -19,14 +19,19 @@ void workers_init(struct workers *workers)
 {
     memset(workers, 0, sizeof(*workers));
     slab_init(&workers->slab, sizeof(struct worker));
-    table_init(&workers->by_identity, &workers->slab, offsetof(struct worker, next), hash_worker,
-               workers);
+    table_init(&workers->by_identity, &workers->slab, hash_worker, workers);
 }
 
 void workers_release(struct workers *workers)
 {
     table_release(&workers->by_identity);
     slab_release(&workers->slab);
+}
+
+struct bytes workers_identity(const struct workers *workers, uint32_t number)
+{
+    const struct worker *worker = workers_at(workers, number);
+    return worker->is_here ? identity_of(worker) : (struct bytes){NULL, 0};
 }
 
 uint32_t workers_find(const struct workers *workers, struct bytes identity)

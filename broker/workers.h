@@ -16,7 +16,6 @@
 enum { IDENTITY_BYTES_MAX = 32 };
 
 struct worker {
-    uint32_t next; /* chain */
     uint8_t identity_bytes;
     uint8_t identity[IDENTITY_BYTES_MAX];
     int fd; /* libzmq's, for recognising it in monitor events; -1 unknown. Never closed here */
@@ -47,6 +46,9 @@ uint32_t workers_find_fd(const struct workers *workers, int fd);
 /* SLAB_NONE when memory is out or the identity is none of libzmq's own. */
 uint32_t workers_add(struct workers *workers, struct bytes identity, int fd);
 void workers_remove(struct workers *workers, uint32_t number);
+
+/* Where to send to; absent bytes when the entry is not in use. Borrowed until it is removed. */
+struct bytes workers_identity(const struct workers *workers, uint32_t number);
 
 /* The next one in use at or above `number`; SLAB_NONE. */
 uint32_t workers_next(const struct workers *workers, uint32_t number);

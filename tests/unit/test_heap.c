@@ -41,7 +41,7 @@ static int begin(void **state)
     if (!bench)
         return -1;
     slab_init(&bench->slab, sizeof(struct item));
-    heap_init(&bench->heap, &bench->slab, offsetof(struct item, place));
+    heap_init(&bench->heap, &bench->slab);
     for (int i = 0; i < ITEMS_END; i++)
         if (slab_take(&bench->slab) == SLAB_NONE)
             return -1;

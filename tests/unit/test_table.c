@@ -42,7 +42,7 @@ static struct index *begin(table_hash *hash)
     struct index *index = calloc(1, sizeof(*index));
     assert_non_null(index);
     slab_init(&index->slab, sizeof(struct item));
-    table_init(&index->table, &index->slab, offsetof(struct item, next), hash, &index->slab);
+    table_init(&index->table, &index->slab, hash, &index->slab);
     return index;
 }
 
