@@ -38,6 +38,7 @@ bool sched_view_task(const struct sched *sched, const struct effect *effect, str
         .group = fields.group,
         .every_us = fields.every_us,
         .rank = fields.rank,
+        .once = fields.once,
     };
     return true;
 }

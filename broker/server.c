@@ -130,15 +130,21 @@ static void begin_stop(struct server *server)
     server_step(server, &event);
 }
 
+static void configure(struct server *server)
+{
+    struct sched_settings settings = server->options->sched;
+    if (server->configure && server->configure(&settings, server->sched, server->configure_user))
+        sched_set_settings(server->sched, &settings);
+}
+
 static void on_signal(struct server *server)
 {
     struct signalfd_siginfo info;
     while (read(server->signals, &info, sizeof(info)) == sizeof(info)) {
-        struct sched_settings settings = server->options->sched;
-        if (info.ssi_signo != SIGHUP)
+        if (info.ssi_signo == SIGHUP)
+            configure(server);
+        else
             begin_stop(server);
-        else if (server->reload && server->reload(&settings, server->sched, server->reload_user))
-            sched_set_settings(server->sched, &settings);
     }
 }
 
@@ -284,7 +290,10 @@ static bool open_server(struct server *server)
         return false;
     }
     backup_init(&server->backup);
-    return storage_open(server) && socket_open(server);
+    if (!storage_open(server))
+        return false;
+    configure(server);
+    return socket_open(server);
 }
 
 static void close_server(struct server *server)
@@ -314,20 +323,16 @@ static void log_start(struct server *server)
              log_i64(took_us / US_PER_MS), NULL);
 }
 
-int server_run(const struct server_options *options, server_reload *reload, void *user)
+int server_run(const struct server_options *options, server_configure *configure_sched, void *user)
 {
     struct server *server = calloc(1, sizeof(*server));
     if (!server)
         return EX_OSERR;
     server->options = options;
-    server->reload = reload;
-    server->reload_user = user;
+    server->configure = configure_sched;
+    server->configure_user = user;
     server->backup.done_fd = -1;
     server->sched = sched_new(&options->sched);
-    if (server->sched && reload) {
-        struct sched_settings settings = options->sched;
-        reload(&settings, server->sched, user); /* the policies of queues */
-    }
     if (open_server(server)) {
         log_start(server);
         bool is_busy = true;

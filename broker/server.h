@@ -29,11 +29,12 @@ struct server_options {
     struct sched_settings sched;
 };
 
-/* Called on SIGHUP: read the settings again. False: they are wrong (said already), the old ones
- * stay. */
-typedef bool server_reload(struct sched_settings *settings, struct sched *sched, void *user);
+/* Called when the store is loaded (queues keep their places in it, so that they must not be made
+ * before), and at each SIGHUP: sets the policies of queues and gives the settings. False: they are
+ * wrong (said already), the old ones stay. */
+typedef bool server_configure(struct sched_settings *settings, struct sched *sched, void *user);
 
 /* Run until SIGTERM or SIGINT (drains) or a fatal error (logged). Returns a sysexits code. */
-int server_run(const struct server_options *options, server_reload *reload, void *user);
+int server_run(const struct server_options *options, server_configure *configure, void *user);
 
 #endif

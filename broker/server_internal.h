@@ -69,8 +69,8 @@ union item {
 
 struct server {
     const struct server_options *options;
-    server_reload *reload;
-    void *reload_user;
+    server_configure *configure;
+    void *configure_user;
     void *context;
     void *router;
     void *monitor;
