@@ -244,8 +244,11 @@ enum status change_kick(struct sched *sched, const struct event *event)
     return kick_slot(sched, slot, event->now);
 }
 
+/* Nobody, when its session has ended meanwhile. */
 static void answer_kick(struct queue *queue, struct effects *effects)
 {
+    if (queue->kick_session == SLAB_NONE)
+        return;
     effects_add(effects, &(struct effect){
                              .kind = EFFECT_KICKED,
                              .session = queue->kick_session,
@@ -321,6 +324,18 @@ enum status change_drain(struct sched *sched, const struct event *event, struct 
     };
     drain_pass_time(sched, event->now, effects);
     return STATUS_OK;
+}
+
+void change_drop_session(struct sched *sched, uint32_t number)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < sched->drain_count; i++)
+        if (sched->drains[i].session != number)
+            sched->drains[kept++] = sched->drains[i];
+    sched->drain_count = kept;
+    for (uint32_t i = 0; i < sched->queue_count; i++)
+        if (sched->queues[i]->kick_session == number)
+            sched->queues[i]->kick_session = SLAB_NONE;
 }
 
 enum status change_undrain(struct sched *sched)

@@ -175,7 +175,7 @@ struct queue {
     enum status synced_status;
     struct sync_counts synced_counts;
     uint64_t kick_request; /* a kick of all under way */
-    uint32_t kick_session;
+    uint32_t kick_session; /* SLAB_NONE: nobody waits for its answer any more */
     uint64_t kick_left, kicked;
 };
 
@@ -427,6 +427,8 @@ void change_kick_slice(struct sched *sched, struct queue *queue, uint32_t *budge
                        struct moment now, struct effects *effects);
 enum status change_pause(struct sched *sched, const struct event *event, bool is_paused);
 enum status change_drain(struct sched *sched, const struct event *event, struct effects *effects);
+/* Its answers are not waited for any more. */
+void change_drop_session(struct sched *sched, uint32_t number);
 enum status change_undrain(struct sched *sched);
 void drain_pass_time(struct sched *sched, struct moment now, struct effects *effects);
 

@@ -117,6 +117,7 @@ static void end_session(struct sched *sched, uint32_t slot, struct moment now)
     lose_leases(sched, session, false, now);
     take_drop_session(sched, slot);
     sync_drop_session(sched, session->number);
+    change_drop_session(sched, session->number);
     for (uint32_t i = 0; i < session->queue_count; i++)
         unsubscribe(sched->queues[session->queues[i]], slot);
     if (session->is_stored) {
