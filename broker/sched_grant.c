@@ -2,7 +2,10 @@
 
 #include "sched_internal.h"
 
-enum { QUANTUM = 16 }; /* tasks for one session before another ready queue has its turn */
+enum {
+    QUANTUM = 16, /* tasks for one session before another ready queue has its turn */
+    GROUP = 32,   /* records fetched from memory together */
+};
 
 /* --- one task --------------------------------------------------------------------------------- */
 
@@ -14,6 +17,13 @@ struct grantee {
     int64_t lease_us;
 };
 
+/* What is the same for all grants to one grantee in one step. */
+struct grant {
+    const struct grantee *grantee;
+    struct moment now;
+    struct effects *effects;
+};
+
 static void count_lateness(struct queue *queue, const struct lease *lease, struct moment now)
 {
     queue->totals.dispatched++;
@@ -21,41 +31,67 @@ static void count_lateness(struct queue *queue, const struct lease *lease, struc
         stats_add(&queue->lateness, now.mono_us, lease->lateness_us);
 }
 
-/* The first ready record of the queue. False: memory or numbers are out; nothing was changed. */
-static bool grant_one(struct sched *sched, struct queue *queue, const struct grantee *grantee,
-                      struct moment now, struct effects *effects)
+/* A record that was taken from the ready heap. False: memory or numbers are out; nothing was
+ * changed. */
+static bool grant_slot(struct sched *sched, struct queue *queue, uint32_t slot,
+                       const struct grant *grant)
 {
-    if (!lease_reserve(sched) || !effects_reserve(effects, 2))
+    if (!lease_reserve(sched) || !effects_reserve(grant->effects, 2))
         return false;
     uint64_t number = sched_draw(sched);
     if (!number)
         return false;
-    uint32_t slot = heap_first(&queue->ready);
-    record_displace(sched, slot);
-    uint32_t id = lease_new(sched, slot, number, grantee->owner, grantee->lease_us, now);
-    if (id == SLAB_NONE) {
-        record_make_ready(sched, slot);
+    const struct grantee *grantee = grant->grantee;
+    uint32_t id = lease_new(sched, slot, number, grantee->owner, grantee->lease_us, grant->now);
+    if (id == SLAB_NONE)
         return false;
-    }
-    queue_mark(queue);
-    count_lateness(queue, lease_at(sched, id), now);
-    effects_add(effects, &(struct effect){
-                             .kind = EFFECT_TASK,
-                             .session = session_at(sched, grantee->session)->number,
-                             .record = slot,
-                             .request = grantee->request,
-                             .number = number,
-                         });
+    count_lateness(queue, lease_at(sched, id), grant->now);
+    effects_add(grant->effects, &(struct effect){
+                                    .kind = EFFECT_TASK,
+                                    .session = session_at(sched, grantee->session)->number,
+                                    .record = slot,
+                                    .request = grantee->request,
+                                    .number = number,
+                                });
     return true;
 }
 
+/* The first ready records, at most GROUP of them: their records and bodies are fetched from memory
+ * together. Returns how many were granted. */
+static uint32_t grant_group(struct sched *sched, struct queue *queue, uint32_t max,
+                            const struct grant *grant)
+{
+    uint32_t slots[GROUP];
+    uint32_t count = 0, granted = 0;
+    while (count < GROUP && count < max && queue->ready.count) {
+        slots[count] = heap_pop(&queue->ready);
+        __builtin_prefetch(record_at(sched, slots[count++]));
+    }
+    for (uint32_t i = 0; i < count; i++)
+        __builtin_prefetch(record_at(sched, slots[i])->body);
+    for (uint32_t i = 0; i < count; i++) {
+        record_move_to(sched, slots[i], PLACE_NOWHERE);
+        if (granted == i && grant_slot(sched, queue, slots[i], grant))
+            granted++;
+        else
+            record_make_ready(sched, slots[i]);
+    }
+    return granted;
+}
+
 /* Up to `max`; returns how many. */
-static uint32_t grant_some(struct sched *sched, struct queue *queue, const struct grantee *grantee,
-                           uint32_t max, struct moment now, struct effects *effects)
+static uint32_t grant_some(struct sched *sched, struct queue *queue, uint32_t max,
+                           const struct grant *grant)
 {
     uint32_t count = 0;
-    while (count < max && queue->ready.count && grant_one(sched, queue, grantee, now, effects))
-        count++;
+    while (count < max) { /* ends: each group grants something, or is the last */
+        uint32_t granted = grant_group(sched, queue, max - count, grant);
+        count += granted;
+        if (granted < GROUP)
+            break;
+    }
+    if (count)
+        queue_mark(queue);
     return count;
 }
 
@@ -156,7 +192,8 @@ static bool take_serve(struct sched *sched, struct queue *queue, uint32_t id, ui
     uint32_t max = take->max < share ? take->max : share;
     if (!effects_reserve(effects, 1))
         return false;
-    uint32_t count = grant_some(sched, queue, &grantee, max, now, effects);
+    struct grant grant = {&grantee, now, effects};
+    uint32_t count = grant_some(sched, queue, max, &grant);
     if (count)
         take_answer(sched, id, count, effects);
     return count > 0;
@@ -239,9 +276,9 @@ static uint32_t grant_streams(struct sched *sched, struct queue *queue, uint32_t
             .owner = slot,
             .lease_us = session->lease_us,
         };
+        struct grant grant = {&grantee, now, effects};
         uint32_t max = free_credit(session);
-        max = max < share ? max : share;
-        granted += grant_some(sched, queue, &grantee, max, now, effects);
+        granted += grant_some(sched, queue, max < share ? max : share, &grant);
     }
     return granted;
 }
