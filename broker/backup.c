@@ -26,8 +26,9 @@ enum status backup_begin(struct backup *backup, struct store *store, struct byte
 {
     if (backup->is_running)
         return STATUS_BUSY;
-    if (directory.count == 0 || directory.count >= sizeof(backup->directory) ||
-        memchr(directory.data, 0, directory.count))
+    /* Relative to the broker's own directory is not what anybody means. */
+    if (directory.count == 0 || directory.data[0] != '/' ||
+        directory.count >= sizeof(backup->directory) || memchr(directory.data, 0, directory.count))
         return STATUS_BAD_FIELD;
     memcpy(backup->directory, directory.data, directory.count);
     backup->directory[directory.count] = '\0';

@@ -25,7 +25,7 @@ struct backup {
 };
 
 void backup_init(struct backup *backup);
-/* BUSY: one is running. IO: no thread. */
+/* BUSY: one is running. BAD_FIELD: not an absolute path. IO: no thread. */
 enum status backup_begin(struct backup *backup, struct store *store, struct bytes directory);
 /* To be called when done_fd is readable: waits for the thread's last step. */
 void backup_end(struct backup *backup);

@@ -74,24 +74,42 @@ static void say_what_is_weaker(const struct options *options)
                  "connections are plain text: anybody on the network can read and write", NULL);
 }
 
-static bool reload(struct sched_settings *settings, struct sched *sched, void *user)
+struct broker {
+    struct options *options;
+    bool runs; /* its settings are in force: the next time they are to be read again */
+};
+
+static bool configure(struct sched_settings *settings, struct sched *sched, void *user)
 {
-    struct options *options = user;
-    if (options->endpoint_list[0] && sched_queue_name(sched, 0).data && !options_reread(options)) {
-        log_line(LOG_ERR, "the configuration was not read again: it is wrong", "file",
-                 options->config, NULL);
+    struct broker *broker = user;
+    struct options *options = broker->options;
+    if (broker->runs && !options_reread(options)) {
+        log_line(LOG_ERR, "the settings are wrong; those before stay in force", "why", options->why,
+                 NULL);
         return false;
     }
-    for (unsigned i = 0; i < options->policy_count; i++)
-        sched_set_policy(sched, bytes_of(options->policies[i].name), &options->policies[i].policy);
+    if (broker->runs)
+        raise_descriptors(options); /* it was enough at the start */
+    for (unsigned i = 0; i < options->policy_count; i++) {
+        struct bytes name = bytes_of(options->policies[i].name);
+        enum status status = sched_set_policy(sched, name, &options->policies[i].policy);
+        if (status)
+            log_line(LOG_ERR, "the policy of a queue cannot be set", "queue",
+                     options->policies[i].name, "why", status_text(status), NULL);
+    }
     log_set_level(options->log_level);
     *settings = options->server.sched;
+    if (broker->runs)
+        log_line(LOG_NOTICE, "the settings were read again", "file",
+                 options->config[0] ? options->config : NULL, NULL);
+    broker->runs = true;
     return true;
 }
 
 int main(int argc, char **argv)
 {
     struct options *options = calloc(1, sizeof(*options));
+    struct broker broker = {.options = options};
     if (!options)
         return EX_OSERR;
     umask(0077);
@@ -103,7 +121,7 @@ int main(int argc, char **argv)
         say_what_is_weaker(options);
         code = raise_descriptors(options);
         if (!code)
-            code = server_run(&options->server, reload, options);
+            code = server_run(&options->server, configure, &broker);
     }
     free(options);
     return code;

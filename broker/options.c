@@ -2,6 +2,7 @@
 
 #include <argp.h>
 #include <ctype.h>
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,8 @@
 
 #include "settings.h"
 #include "version.h"
+
+#define LISTEN_DEFAULT "tcp://127.0.0.1:7790"
 
 /* --- sources ---------------------------------------------------------------------------------- */
 
@@ -37,10 +40,16 @@ static void set_defaults(struct options *options)
     sched_settings_init(&options->server.sched);
 }
 
-static int complain(const char *source, const char *name, const char *value, const char *why)
+static int complain(struct options *options, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static int complain(struct options *options, int code, const char *format, ...)
 {
-    fprintf(stderr, "everdue-broker: %s: %s is \"%s\": %s\n", source, name, value, why);
-    return EX_CONFIG;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(options->why, WHY_BYTES, format, arguments);
+    va_end(arguments);
+    return code;
 }
 
 /* "sync-interval" is EVERDUE_SYNC_INTERVAL. */
@@ -63,22 +72,9 @@ static int read_environment(struct options *options)
             options->endpoint_count = 0;
         const char *why = settings[i].set(options, value);
         if (why)
-            return complain("environment", variable, value, why);
+            return complain(options, EX_CONFIG, "%s \"%s\": %s", variable, value, why);
     }
     return 0;
-}
-
-static int read_file(struct options *options, const char *path)
-{
-    int line;
-    const char *why;
-    if (!path || config_read(options, path, &line, &why))
-        return 0;
-    if (line > 0)
-        fprintf(stderr, "everdue-broker: %s:%d: %s\n", path, line, why);
-    else
-        fprintf(stderr, "everdue-broker: %s: %s\n", path, why);
-    return EX_CONFIG;
 }
 
 static int apply_flags(struct options *options, const struct flags *flags)
@@ -88,10 +84,9 @@ static int apply_flags(struct options *options, const struct flags *flags)
             options->endpoint_count = 0;
         for (unsigned k = 0; k < flags->counts[i]; k++) {
             const char *why = settings[i].set(options, flags->values[i][k]);
-            if (!why)
-                continue;
-            complain("--", settings[i].name, flags->values[i][k], why);
-            return EX_USAGE;
+            if (why)
+                return complain(options, EX_USAGE, "--%s \"%s\": %s", settings[i].name,
+                                flags->values[i][k], why);
         }
     }
     return 0;
@@ -102,23 +97,21 @@ static int apply_flags(struct options *options, const struct flags *flags)
 static bool is_loopback(const char *endpoint)
 {
     return strncmp(endpoint, "ipc://", 6) == 0 || strncmp(endpoint, "tcp://127.", 10) == 0 ||
-           strncmp(endpoint, "tcp://[::1]:", 12) == 0 ||
-           strncmp(endpoint, "tcp://localhost:", 16) == 0;
+           strncmp(endpoint, "tcp://[::1]:", 12) == 0;
 }
 
 static int finish_endpoints(struct options *options)
 {
     if (!options->endpoint_count)
-        set_listen(options, "tcp://127.0.0.1:7790");
+        set_listen(options, LISTEN_DEFAULT);
     for (unsigned i = 0; i < options->endpoint_count; i++) {
         options->endpoint_list[i] = options->endpoints[i];
         if (is_loopback(options->endpoints[i]) || options->insecure_plaintext)
             continue;
-        fprintf(stderr,
-                "everdue-broker: %s is open to others, and connections would be plain text. "
-                "Listen on loopback, or say --insecure-plaintext=true if the network is yours\n",
-                options->endpoints[i]);
-        return EX_NOPERM;
+        return complain(options, EX_NOPERM,
+                        "%s is open to others, and connections would be plain text. Listen on "
+                        "loopback, or say --insecure-plaintext if the network is yours",
+                        options->endpoints[i]);
     }
     options->endpoint_list[options->endpoint_count] = NULL;
     options->server.endpoints = options->endpoint_list;
@@ -138,7 +131,7 @@ static const char *default_directory(struct options *options)
     else if (home && home[0] == '/')
         snprintf(path, sizeof(path), "%s/.local/state/everdue", home);
     else
-        why = "neither --store, nor a home directory to keep records in";
+        why = "no --store is given, and there is no home directory to keep records in";
     return why ? why : set_text(options->directory, PATH_BYTES, path);
 }
 
@@ -149,10 +142,8 @@ static int finish_store(struct options *options)
         why = default_directory(options);
     else if (strncmp(options->store, "lmdb:", 5) == 0)
         why = set_text(options->directory, PATH_BYTES, options->store + 5);
-    if (why) {
-        fprintf(stderr, "everdue-broker: %s\n", why);
-        return EX_CONFIG;
-    }
+    if (why)
+        return complain(options, EX_CONFIG, "store: %s", why);
     options->server.store_directory = options->directory[0] ? options->directory : NULL;
     return 0;
 }
@@ -163,15 +154,17 @@ static int read_all(struct options *options, const struct flags *flags)
     const char *config = flags->config ? flags->config : environment("config", variable);
     set_defaults(options);
     options->action = flags->action;
-    int code = read_file(options, config);
-    if (!code && config && set_text(options->config, PATH_BYTES, config))
-        code = EX_CONFIG;
-    if (!code)
-        code = read_environment(options);
+    if (config && config[0]) {
+        if (set_text(options->config, PATH_BYTES, config))
+            return complain(options, EX_CONFIG, "the name of the configuration file is too long");
+        if (!config_read(options, config))
+            return EX_CONFIG;
+    }
+    int code = read_environment(options);
     if (!code)
         code = apply_flags(options, flags);
-    if (!code && flags->directory)
-        set_text(options->directory, PATH_BYTES, flags->directory);
+    if (!code && flags->directory && set_text(options->directory, PATH_BYTES, flags->directory))
+        code = complain(options, EX_USAGE, "the name of the directory is too long");
     return code;
 }
 
@@ -209,7 +202,9 @@ static void print_version(FILE *stream, struct argp_state *state)
     fprintf(stream, "%s\n", version_text("everdue-broker"));
 }
 
-int options_read(struct options *options, int argc, char **argv)
+/* Flags may come twice (SIGHUP reads all again); argp ends the process for what is wrong in them.
+ */
+static void parse_flags(int argc, char **argv, struct flags *flags)
 {
     static const struct argp_option fixed[] = {
         {"config", KEY_CONFIG, "FILE", 0, "Read settings from here (name = value)", 0},
@@ -236,33 +231,88 @@ int options_read(struct options *options, int argc, char **argv)
                "the configuration file (log-format = json). A flag wins over the variable, that "
                "over the file. SIGTERM drains and stops, SIGHUP reads the file again.",
     };
-    struct flags flags = {.action = ACTION_RUN};
     argp_program_version_hook = print_version;
     argp_err_exit_status = EX_USAGE;
-    argp_parse(&argp, argc, argv, 0, NULL, &flags);
+    argp_parse(&argp, argc, argv, 0, NULL, flags);
+}
+
+int options_read(struct options *options, int argc, char **argv)
+{
+    struct flags flags = {.action = ACTION_RUN};
+    parse_flags(argc, argv, &flags);
     int code = read_all(options, &flags);
+    options->argc = argc;
+    options->argv = argv;
     if (!code && options->action <= ACTION_CHECK_CONFIG)
         code = finish_endpoints(options);
     if (!code && options->action <= ACTION_CHECK_CONFIG)
         code = finish_store(options);
+    if (code)
+        fprintf(stderr, "everdue-broker: %s\n", options->why);
+    else if (options->action == ACTION_CHECK_CONFIG)
+        fprintf(stderr, "everdue-broker: the settings are good\n");
     return code;
+}
+
+/* --- again ------------------------------------------------------------------------------------ */
+
+static bool has_other_endpoints(const struct options *options, const struct options *fresh)
+{
+    if (!fresh->endpoint_count) /* the default */
+        return options->endpoint_count != 1 || strcmp(options->endpoints[0], LISTEN_DEFAULT) != 0;
+    bool is_other = fresh->endpoint_count != options->endpoint_count;
+    for (unsigned i = 0; i < fresh->endpoint_count && !is_other; i++)
+        is_other = strcmp(fresh->endpoints[i], options->endpoints[i]) != 0;
+    return is_other;
+}
+
+static void name_what_stays(const struct options *options, const struct options *fresh)
+{
+    const struct server_options *was = &options->server, *is = &fresh->server;
+    if (is->sync != was->sync || is->sync_interval_us != was->sync_interval_us ||
+        fresh->log_format != options->log_format || strcmp(fresh->store, options->store) != 0 ||
+        has_other_endpoints(options, fresh))
+        log_line(LOG_WARNING, "listen, store, sync and log-format change with a restart only",
+                 NULL);
+}
+
+/* Queues whose section is gone get what holds for all. */
+static void keep_names(struct options *fresh, const struct options *options)
+{
+    for (unsigned i = 0; i < options->policy_count; i++) {
+        unsigned k = 0;
+        while (k < fresh->policy_count &&
+               strcmp(fresh->policies[k].name, options->policies[i].name) != 0)
+            k++;
+        if (k < fresh->policy_count || k == POLICIES_MAX)
+            continue;
+        fresh->policies[fresh->policy_count] = options->policies[i];
+        fresh->policies[fresh->policy_count++].policy = fresh->server.sched.policy;
+    }
 }
 
 bool options_reread(struct options *options)
 {
     struct options *fresh = malloc(sizeof(*fresh));
-    struct flags flags = {.action = ACTION_RUN,
-                          .config = options->config[0] ? options->config : NULL};
-    bool is_well = fresh && read_all(fresh, &flags) == 0;
+    struct flags flags = {.action = ACTION_RUN};
+    if (!fresh) {
+        complain(options, EX_OSERR, "%s", status_text(STATUS_NO_MEMORY));
+        return false;
+    }
+    parse_flags(options->argc, options->argv, &flags);
+    bool is_well = read_all(fresh, &flags) == 0;
     if (is_well) {
+        name_what_stays(options, fresh);
+        keep_names(fresh, options);
         options->server.sched = fresh->server.sched;
+        options->server.reconnect_us = fresh->server.reconnect_us;
+        options->server.stop_us = fresh->server.stop_us;
+        options->server.free_bytes_least = fresh->server.free_bytes_least;
         options->log_level = fresh->log_level;
         memcpy(options->policies, fresh->policies, sizeof(fresh->policies));
         options->policy_count = fresh->policy_count;
-        bool is_same = fresh->server.sync == options->server.sync &&
-                       (!fresh->store[0] || strcmp(fresh->store, options->store) == 0);
-        if (!is_same)
-            log_line(LOG_WARNING, "store and sync change with a restart only", NULL);
+    } else {
+        memcpy(options->why, fresh->why, sizeof(fresh->why));
     }
     free(fresh);
     return is_well;

@@ -10,6 +10,7 @@
 #include "server.h"
 
 enum { ENDPOINTS_MAX = 16, POLICIES_MAX = 256, PATH_BYTES = 4096, TEXT_BYTES = 256 };
+enum { WHY_BYTES = PATH_BYTES + 1024 };
 
 /* The policy of a queue: a section [queue NAME] of the configuration file. */
 struct queue_policy {
@@ -33,22 +34,25 @@ struct options {
     struct queue_policy policies[POLICIES_MAX];
     unsigned policy_count;
     struct server_options server;
+    int argc; /* borrowed from main */
+    char **argv;
+    char why[WHY_BYTES]; /* what is wrong, where, what to write */
 };
 
 /* Flags, environment, file. 0, or a sysexits code when something is wrong (said on stderr). argp
  * ends the process itself for --help, --version and usage errors. */
 int options_read(struct options *options, int argc, char **argv);
 
-/* The configuration file and the environment again (SIGHUP). False: wrong, and said; `options` is
- * as before. */
+/* The same again (SIGHUP). False: the file is wrong, `why` says how, and all else is as before.
+ * What needs a restart to change is named in the log. */
 bool options_reread(struct options *options);
 
-/* One setting of the configuration file; NULL, or a text that says what is wrong. `section` is ""
- * or "queue NAME". (config.c) */
+/* One setting of the configuration file; NULL, or a text that says what is wrong. `section` is "",
+ * "queues" or "queue NAME". (settings.c) */
 const char *options_set(struct options *options, const char *section, const char *name,
                         const char *value);
 
-/* Reads a file of settings. False: `line` and `why` say what is wrong. */
-bool config_read(struct options *options, const char *path, int *line, const char **why);
+/* Reads a file of settings. False: `why` says what is wrong, with file and line. (config.c) */
+bool config_read(struct options *options, const char *path);
 
 #endif

@@ -254,9 +254,9 @@ static void pass_time(struct sched *sched, const struct event *event, struct eff
         session_pass_time(sched, event->now, effects);
         lease_expire(sched, event->now, effects);
     }
+    promote(sched, event->now);
     take_pass_time(sched, event->now, effects);
     drain_pass_time(sched, event->now, effects);
-    promote(sched, event->now);
 }
 
 static void work(struct sched *sched, const struct event *event, struct effects *effects)

@@ -36,12 +36,12 @@ void put_overlay(const struct put *put, bool is_full, struct fields *fields)
     if (put->has_rank || is_full)
         fields->rank = put->has_rank ? put->rank : 0;
     if (put->group.data || is_full)
-        fields->group = put->group;
+        fields->group = put->group.count ? put->group : (struct bytes){NULL, 0};
     if (put->has_once || is_full)
         fields->once = put->has_once && put->once;
     if (put->payload.data || is_full)
         fields->payload = put->payload;
-    if (put->memo.data && !is_full)
+    if (put->memo.data)
         fields->memo = put->memo;
 }
 
@@ -69,7 +69,7 @@ static enum status put_new(struct sched *sched, struct queue *queue, uint32_t st
     if (!state)
         return STATUS_BUSY;
     if (staged != SLAB_NONE) /* a sync brought the same key, and is not committed yet */
-        record_drop(sched, staged);
+        sync_drop_key(sched, queue, staged);
     uint32_t slot;
     enum status status = record_new(sched, queue, &fields, &slot);
     if (status)
@@ -190,7 +190,7 @@ enum status change_run_now(struct sched *sched, const struct event *event)
     struct record *record = record_at(sched, slot);
     if (record->where == PLACE_PARKED)
         return STATUS_PARKED;
-    if (record->where == PLACE_READY)
+    if (record->where == PLACE_READY && (int64_t)record->due_us <= event->now.wall_us)
         return STATUS_OK;
     if (record_is_out(record)) {
         status = pending_add(sched, slot, NULL, false, event->now);

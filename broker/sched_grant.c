@@ -45,6 +45,8 @@ static bool grant_slot(struct sched *sched, struct queue *queue, uint32_t slot,
     uint32_t id = lease_new(sched, slot, number, grantee->owner, grantee->lease_us, grant->now);
     if (id == SLAB_NONE)
         return false;
+    if (grantee->request)
+        lease_set_taken(sched, id);
     count_lateness(queue, lease_at(sched, id), grant->now);
     effects_add(grant->effects, &(struct effect){
                                     .kind = EFFECT_TASK,
@@ -56,6 +58,21 @@ static bool grant_slot(struct sched *sched, struct queue *queue, uint32_t slot,
     return true;
 }
 
+/* Whether the first ready record is due. One that is due no more, for the wall clock was set back
+ * since, waits again. */
+static bool has_due(struct sched *sched, struct queue *queue, struct moment now)
+{
+    while (queue->ready.count) { /* ends: each round takes one out of the heap */
+        uint32_t slot = heap_first(&queue->ready);
+        int64_t due_us = (int64_t)record_at(sched, slot)->due_us;
+        if (due_us <= now.wall_us)
+            return true;
+        record_displace(sched, slot);
+        record_schedule(sched, slot, due_us, now);
+    }
+    return false;
+}
+
 /* The first ready records, at most GROUP of them: their records and bodies are fetched from memory
  * together. Returns how many were granted. */
 static uint32_t grant_group(struct sched *sched, struct queue *queue, uint32_t max,
@@ -63,7 +80,7 @@ static uint32_t grant_group(struct sched *sched, struct queue *queue, uint32_t m
 {
     uint32_t slots[GROUP];
     uint32_t count = 0, granted = 0;
-    while (count < GROUP && count < max && queue->ready.count) {
+    while (count < GROUP && count < max && has_due(sched, queue, grant->now)) {
         slots[count] = heap_pop(&queue->ready);
         __builtin_prefetch(record_at(sched, slots[count++]));
     }
@@ -199,16 +216,29 @@ static bool take_serve(struct sched *sched, struct queue *queue, uint32_t id, ui
     return count > 0;
 }
 
+/* What is held back may be let go: takes wait for that. */
+static bool is_holding_back(const struct sched *sched)
+{
+    return sched->grace_end_mono_us != TIME_US_NEVER || sched->is_letting_go;
+}
+
+void take_end_grace(struct sched *sched)
+{
+    for (uint32_t i = 0; i < sched->queue_count; i++)
+        for (uint32_t id = sched->queues[i]->first_take; id != SLAB_NONE;
+             id = take_at(sched, id)->after)
+            heap_move(&sched->take_ends, id, take_at(sched, id)->deadline_mono_us);
+}
+
 void take_pass_time(struct sched *sched, struct moment now, struct effects *effects)
 {
     for (int i = 0; i < ENDINGS_MAX && heap_first_time(&sched->take_ends) <= now.mono_us; i++) {
         uint32_t id = heap_first(&sched->take_ends);
         struct queue *queue = sched->queues[take_at(sched, id)->queue];
-        bool is_in_grace = sched->grace_end_mono_us != TIME_US_NEVER;
         bool can_serve = queue->ready.count && !queue->is_paused && !sched->is_draining;
-        if (is_in_grace) { /* what is held may be let go: it waits for the end of the grace */
-            heap_move(&sched->take_ends, id, sched->grace_end_mono_us + 1);
-            return;
+        if (is_holding_back(sched)) { /* take_end_grace puts its time right again */
+            heap_move(&sched->take_ends, id, TIME_US_END - 1);
+            continue;
         }
         if (can_serve && take_serve(sched, queue, id, UINT32_MAX, now, effects))
             continue;
@@ -236,7 +266,8 @@ void take_drop_session(struct sched *sched, uint32_t session)
 static uint32_t free_credit(const struct session *session)
 {
     bool is_here = session->lost_mono_us == TIME_US_NEVER && session->resume_left == 0;
-    return is_here && session->credit > session->held ? session->credit - session->held : 0;
+    uint32_t used = session->held - session->taken;
+    return is_here && session->credit > used ? session->credit - used : 0;
 }
 
 /* A fair share of what is ready, so that nobody hoards: ceiling(ready / eligible). */

@@ -57,6 +57,7 @@ static void list_add(struct sched *sched, uint32_t id, uint32_t session)
         lease_at(sched, owner->first_lease)->before = id;
     owner->first_lease = id;
     owner->held++;
+    owner->taken += lease->is_taken;
 }
 
 static void list_remove(struct sched *sched, uint32_t id)
@@ -72,6 +73,7 @@ static void list_remove(struct sched *sched, uint32_t id)
     if (lease->after != SLAB_NONE)
         lease_at(sched, lease->after)->before = lease->before;
     owner->held--;
+    owner->taken -= lease->is_taken;
     lease->session = SLAB_NONE;
 }
 
@@ -81,10 +83,13 @@ uint32_t lease_new(struct sched *sched, uint32_t slot, uint64_t number, uint32_t
     uint32_t id = slab_take(&sched->leases);
     if (id == SLAB_NONE)
         return SLAB_NONE;
+    uint32_t ended = lease_find_ended(sched, slot);
+    uint64_t before = ended == SLAB_NONE ? 0 : lease_at(sched, ended)->number;
     lease_forget_ended(sched, slot);
     struct lease *lease = lease_at(sched, id);
     struct record *record = record_at(sched, slot);
     lease->number = number;
+    lease->delivered_before = before;
     lease->record = slot;
     lease->lease_us = lease_us;
     lease->lateness_us = now.wall_us - (int64_t)record->due_us;
@@ -95,6 +100,14 @@ uint32_t lease_new(struct sched *sched, uint32_t slot, uint64_t number, uint32_t
     record_move_to(sched, slot, PLACE_LEASED);
     *slab_place(&sched->records, slot) = id;
     return id;
+}
+
+void lease_set_taken(struct sched *sched, uint32_t id)
+{
+    struct lease *lease = lease_at(sched, id);
+    lease->is_taken = true;
+    if (lease->session != SLAB_NONE)
+        session_at(sched, lease->session)->taken++;
 }
 
 void lease_move(struct sched *sched, uint32_t id, uint32_t session)
@@ -119,8 +132,9 @@ void lease_end(struct sched *sched, uint32_t id)
     slab_give(&sched->leases, id);
 }
 
-/* Keeps what a late report is measured against. */
-static void end_but_remember(struct sched *sched, uint32_t id)
+/* Keeps what a late report is measured against: the lease, or (it was never delivered) the one
+ * before. */
+static void end_but_remember(struct sched *sched, uint32_t id, uint64_t number)
 {
     uint32_t slot = lease_at(sched, id)->record;
     unlink_lease(sched, id);
@@ -128,6 +142,7 @@ static void end_but_remember(struct sched *sched, uint32_t id)
         slab_give(&sched->leases, id);
         return;
     }
+    lease_at(sched, id)->number = number;
     table_put(&sched->ended, id, slot);
     record_set_flag(record_at(sched, slot), FLAG_ENDED);
 }
@@ -177,17 +192,29 @@ bool park_by_count(struct sched *sched, uint32_t slot, struct bytes reason, stru
     return true;
 }
 
-static void count_crash(struct sched *sched, uint32_t slot, struct bytes worker, struct moment now)
+void lease_place_uncounted(struct sched *sched, uint32_t slot, int64_t due_us, struct moment now)
+{
+    if (due_us == TIME_US_NEVER)
+        record_make_ready(sched, slot);
+    else
+        record_schedule(sched, slot, due_us, now);
+}
+
+/* `due_us`: named by a pending change, or TIME_US_NEVER. */
+static void count_crash(struct sched *sched, uint32_t slot, struct bytes worker, int64_t due_us,
+                        struct moment now)
 {
     struct record *record = record_at(sched, slot);
     const struct sched_policy *policy = queue_policy(sched, queue_of(sched, record));
     record_set_crashes(record, record->crashes + 1u);
     record_mark(sched, slot);
+    if (due_us != TIME_US_NEVER)
+        record_set_due(record, due_us);
     if (record->crashes >= policy->crashes_max &&
         park_by_count(sched, slot, bytes_of("its lease was lost too often"), worker, now))
         return;
-    if (record->crashes < 2) {
-        record_make_ready(sched, slot);
+    if (record->crashes < 2 || due_us != TIME_US_NEVER) {
+        lease_place_uncounted(sched, slot, due_us, now);
         return;
     }
     uint32_t tries = record->crashes >= policy->crashes_max ? UINT32_MAX : record->crashes - 1u;
@@ -208,17 +235,17 @@ void lease_lose(struct sched *sched, uint32_t id, bool counted, struct moment no
         queue->totals.lost++;
     else
         queue->totals.given_back++;
+    int64_t due_us = TIME_US_NEVER;
     if (record_at(sched, slot)->flags & FLAG_PENDING) {
         lease_end(sched, id);
-        if (pending_apply_lost(sched, slot, now))
-            return;
+        pending_apply_lost(sched, slot, now, &due_us);
     } else {
-        end_but_remember(sched, id);
+        end_but_remember(sched, id, lease->number);
     }
     if (counted)
-        count_crash(sched, slot, worker, now);
+        count_crash(sched, slot, worker, due_us, now);
     else
-        record_make_ready(sched, slot);
+        lease_place_uncounted(sched, slot, due_us, now);
 }
 
 void lease_expire(struct sched *sched, struct moment now, struct effects *effects)
@@ -274,7 +301,7 @@ enum status lease_touch(struct sched *sched, const struct event *event)
     enum status status = find_named(sched, event->session, event->touch.name, &id);
     if (status)
         return status;
-    int64_t lease_us = lease_at(sched, id)->lease_us;
+    int64_t lease_us = session_at(sched, session_find(sched, event->session))->lease_us;
     if (event->touch.lease_ms) {
         if (event->touch.lease_ms < LEASE_MS_MIN || event->touch.lease_ms > LEASE_MS_MAX)
             return STATUS_BAD_TIME;
@@ -312,9 +339,13 @@ enum status lease_undelivered(struct sched *sched, const struct event *event)
     if (!record_reserve(sched, 1))
         return STATUS_NO_MEMORY;
     queue_of(sched, record_at(sched, slot))->totals.dispatched--;
-    lease_end(sched, id);
-    if (!pending_apply_lost(sched, slot, event->now))
-        record_make_ready(sched, slot);
+    if (lease->delivered_before)
+        end_but_remember(sched, id, lease->delivered_before);
+    else
+        lease_end(sched, id);
+    int64_t due_us = TIME_US_NEVER;
+    pending_apply_lost(sched, slot, event->now, &due_us);
+    lease_place_uncounted(sched, slot, due_us, event->now);
     return STATUS_OK;
 }
 
@@ -333,6 +364,7 @@ static enum status resume_idle(struct sched *sched, uint32_t slot, uint32_t sess
         return STATUS_STALE;
     if (!lease_reserve(sched))
         return STATUS_NO_MEMORY;
+    bool was_parked = record->where == PLACE_PARKED;
     record_displace(sched, slot);
     uint32_t id =
         lease_new(sched, slot, number, session, session_at(sched, session)->lease_us, event->now);
@@ -341,6 +373,8 @@ static enum status resume_idle(struct sched *sched, uint32_t slot, uint32_t sess
         return STATUS_NO_MEMORY;
     }
     lease_at(sched, id)->counts_lateness = false; /* it was dispatched before */
+    if (was_parked)                               /* no more, and not after a restart either */
+        record_mark(sched, slot);
     return STATUS_OK;
 }
 
@@ -401,6 +435,8 @@ enum status lease_resume(struct sched *sched, const struct event *event, struct 
     if (session == SLAB_NONE)
         return STATUS_NO_SESSION;
     enum status status = resume_one(sched, session, event, effects);
+    if (status == STATUS_OK)
+        session_write(sched, session);
     if (status != STATUS_NO_MEMORY)
         session_announced(sched, session, event->now);
     return status;

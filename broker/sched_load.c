@@ -164,6 +164,16 @@ void load_session_is_back(struct sched *sched, const uint8_t *uid)
 
 /* --- records ---------------------------------------------------------------------------------- */
 
+/* The first record: the totals of the queues tell how many will follow. */
+static void prepare(struct sched *sched)
+{
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < sched->queue_count; i++)
+        count += sched->queues[i]->totals.created - sched->queues[i]->totals.removed;
+    if (count < UINT32_MAX / 2)
+        table_prepare(&sched->keys, (uint32_t)count); /* without memory it grows as ever */
+}
+
 enum status sched_load_record(struct sched *sched, const struct store_state *state,
                               const uint8_t *body, uint32_t count)
 {
@@ -178,6 +188,8 @@ enum status sched_load_record(struct sched *sched, const struct store_state *sta
         return STATUS_CORRUPT;
     struct queue *queue = sched->queues[id];
     struct fields fields;
+    if (sched->records.count == 0)
+        prepare(sched);
     body_view(body + sizeof(id), &fields);
     if (record_find(sched, queue, fields.key) != SLAB_NONE)
         return STATUS_CORRUPT;
@@ -284,11 +296,14 @@ void load_end_grace(struct sched *sched, struct moment now)
     (void)now;
     sched->grace_end_mono_us = TIME_US_NEVER;
     sched->is_letting_go = sched->held_cursor < sched->held_end;
+    if (!sched->is_letting_go)
+        take_end_grace(sched);
     for (uint32_t i = 0; i < sched->expected_count; i++) {
         const struct expected *expected = &sched->expected[i];
         uint64_t uid[2];
         memcpy(uid, expected->uid, sizeof(uid));
-        if (!expected->is_back)
+        bool is_here = session_find_uid(sched, expected->uid) != SLAB_NONE;
+        if (!expected->is_back && !is_here)
             sched_remove_row(sched, STORE_SESSIONS, uid[0], uid[1]);
     }
     sched->expected_count = sched->expected_left = 0;
@@ -301,13 +316,16 @@ void load_let_go(struct sched *sched, uint32_t *budget, struct moment now)
         if (record_at(sched, slot)->where != PLACE_HELD)
             continue;
         record_move_to(sched, slot, PLACE_NOWHERE);
-        if (!(record_at(sched, slot)->flags & FLAG_PENDING)) {
-            record_make_ready(sched, slot);
-        } else if (!pending_apply_lost(sched, slot, now)) { /* numbers or memory are out: later */
-            record_move_to(sched, slot, PLACE_HELD);
+        int64_t due_us = TIME_US_NEVER;
+        bool has_pending = record_at(sched, slot)->flags & FLAG_PENDING;
+        if (has_pending && !pending_apply_lost(sched, slot, now, &due_us)) {
+            record_move_to(sched, slot, PLACE_HELD); /* numbers or memory are out: later */
             *budget = 0;
             return;
         }
+        lease_place_uncounted(sched, slot, due_us, now);
     }
     sched->is_letting_go = sched->held_cursor < sched->held_end;
+    if (!sched->is_letting_go)
+        take_end_grace(sched);
 }

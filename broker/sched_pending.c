@@ -71,6 +71,8 @@ static void merge(const struct pending *pending, bool is_full, struct put *put)
         return;
     if (put->due_us == TIME_US_NEVER)
         put->due_us = before.due_us;
+    if (!put->memo.data) /* a full set says nothing of it */
+        put->memo = before.memo;
     if (is_full)
         return;
     if (put->every_us == TIME_US_NEVER)
@@ -87,8 +89,6 @@ static void merge(const struct pending *pending, bool is_full, struct put *put)
     }
     if (!put->payload.data)
         put->payload = before.payload;
-    if (!put->memo.data)
-        put->memo = before.memo;
 }
 
 enum { PENDING_RUN_NOW = 1, PENDING_HAS_PUT = 2, PENDING_IS_FULL = 4 };
@@ -178,7 +178,7 @@ enum status pending_load(struct sched *sched, uint32_t slot, const uint8_t *byte
     return pending ? decode_pending(pending, bytes, count) : STATUS_NO_MEMORY;
 }
 
-bool pending_apply_lost(struct sched *sched, uint32_t slot, struct moment now)
+bool pending_apply_lost(struct sched *sched, uint32_t slot, struct moment now, int64_t *due_us)
 {
     struct record *record = record_at(sched, slot);
     struct pending *pending = pending_find(sched, slot);
@@ -195,13 +195,9 @@ bool pending_apply_lost(struct sched *sched, uint32_t slot, struct moment now)
         return false;
     record_set_state(record, state);
     record_mark(sched, slot);
-    int64_t due_us = has_put ? put.due_us : TIME_US_NEVER;
-    if (due_us == TIME_US_NEVER && pending->run_now)
-        due_us = now.wall_us;
+    *due_us = has_put ? put.due_us : TIME_US_NEVER;
+    if (*due_us == TIME_US_NEVER && pending->run_now)
+        *due_us = now.wall_us;
     pending_drop(sched, slot);
-    if (due_us == TIME_US_NEVER)
-        record_make_ready(sched, slot);
-    else
-        record_schedule(sched, slot, due_us, now);
     return true;
 }

@@ -127,6 +127,7 @@ static bool changes_body(const struct report *report, const struct fields *field
 struct verdict {
     bool removes;
     bool parks;
+    bool is_put; /* the due is that of a put that was pending */
     int64_t due_us;
 };
 
@@ -154,7 +155,8 @@ static enum status decide(const struct sched *sched, const struct event *event,
         due_us = event->now.wall_us + backoff_us(sched, record, record->failures + 1u);
     else if (due_us == TIME_US_NEVER && every_us)
         due_us = next_by_every((int64_t)record->due_us, every_us, event->now.wall_us);
-    if (is_put && put.due_us != TIME_US_NEVER)
+    verdict->is_put = is_put && put.due_us != TIME_US_NEVER;
+    if (verdict->is_put)
         due_us = put.due_us;
     else if (pending && pending->run_now && !verdict->parks)
         due_us = event->now.wall_us;
@@ -226,6 +228,8 @@ static void place_failed(struct sched *sched, const struct event *event, uint32_
     struct record *record = record_at(sched, slot);
     const struct sched_policy *policy = queue_policy(sched, queue_of(sched, record));
     int64_t due_us = verdict->due_us;
+    if (verdict->is_put)
+        record_set_due(record, due_us);
     if (record->failures >= policy->failures_max) {
         uint32_t session = session_find(sched, event->session);
         if (park_by_count(sched, slot, bytes_of("its runs failed too often"),
@@ -236,13 +240,21 @@ static void place_failed(struct sched *sched, const struct event *event, uint32_
     record_schedule(sched, slot, due_us, event->now);
 }
 
+/* A record that is parked keeps its due for whoever looks, or has the one that was put. */
+static void park_as_told(struct sched *sched, const struct event *event, uint32_t slot,
+                         const struct verdict *verdict)
+{
+    record_set_due(record_at(sched, slot), verdict->due_us);
+    record_park(sched, slot, event->now);
+}
+
 static void place(struct sched *sched, const struct event *event, uint32_t slot,
                   const struct verdict *verdict)
 {
     if (verdict->removes)
         record_remove(sched, slot);
     else if (verdict->parks)
-        record_park(sched, slot, event->now);
+        park_as_told(sched, event, slot, verdict);
     else if (event->report->outcome == OUTCOME_RETRY)
         place_failed(sched, event, slot, verdict);
     else

@@ -19,7 +19,7 @@ struct bytes session_name(const struct sched *sched, uint32_t slot)
 }
 
 /* Sessions are few and hello is rare: a walk. */
-static uint32_t find_uid(const struct sched *sched, const uint8_t *uid)
+uint32_t session_find_uid(const struct sched *sched, const uint8_t *uid)
 {
     for (uint32_t i = 0; i < sched->session_slot_room; i++) {
         uint32_t slot = sched->session_slots[i];
@@ -218,7 +218,7 @@ static enum status make_session(struct sched *sched, const struct event *event, 
 
 enum status session_hello(struct sched *sched, const struct event *event, struct effects *effects)
 {
-    uint32_t old = find_uid(sched, event->hello->uid);
+    uint32_t old = session_find_uid(sched, event->hello->uid);
     uint32_t same = session_find(sched, event->session);
     uint32_t slot;
     if (!effects_reserve(effects, 1))
@@ -238,7 +238,8 @@ enum status session_hello(struct sched *sched, const struct event *event, struct
     if (same != SLAB_NONE && same != old) /* another uid on the same connection */
         end_session(sched, same, event->now);
     sched->session_slots[event->session] = slot;
-    if (session->credit)
+    /* One that was known before a restart is until it ends: its row is its own now. */
+    if (session->credit || session->held || load_uid_is_known(sched, session->uid))
         session_write(sched, slot);
     if (session->resume_left == 0) {
         session->resume_left = 1;
@@ -289,6 +290,7 @@ enum status session_disconnect(struct sched *sched, const struct event *event)
         end_session(sched, slot, event->now);
         return STATUS_OK;
     }
+    take_drop_session(sched, slot); /* an answer would not arrive; it asks again when it is back */
     session->lost_mono_us = event->now.mono_us + event->wait_us;
     heap_move(&sched->session_ends, slot, session->lost_mono_us);
     return STATUS_OK;

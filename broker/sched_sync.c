@@ -44,18 +44,24 @@ void sync_destroy(struct sched *sched, struct queue *queue)
     queue->sync = NULL;
 }
 
-bool sync_has_touched(const struct sync *sync, struct bytes key)
+static struct touched *find_touched(const struct sync *sync, struct bytes key)
 {
     uint32_t id = table_first(&sync->touched, key_hash(key, 0));
     for (; id != SLAB_NONE; id = table_next(&sync->touched, id)) {
-        const struct touched *touched = slab_at(&sync->touches, id);
+        struct touched *touched = slab_at(&sync->touches, id);
         if (bytes_equal((struct bytes){touched->key, touched->key_bytes}, key))
-            return true;
+            return touched;
     }
-    return false;
+    return NULL;
 }
 
-enum status sync_add_touched(struct sched *sched, struct sync *sync, struct bytes key)
+bool sync_has_touched(const struct sync *sync, struct bytes key)
+{
+    return find_touched(sync, key) != NULL;
+}
+
+enum status sync_add_touched(struct sched *sched, struct sync *sync, struct bytes key,
+                             bool is_in_set)
 {
     if (sync_has_touched(sync, key))
         return STATUS_OK;
@@ -69,6 +75,7 @@ enum status sync_add_touched(struct sched *sched, struct sync *sync, struct byte
     struct touched *touched = slab_at(&sync->touches, id);
     touched->key = copy;
     touched->key_bytes = key.count;
+    touched->is_in_set = is_in_set;
     table_put(&sync->touched, id, key_hash(key, 0));
     if (sched->is_loading)
         return STATUS_OK;
@@ -81,7 +88,9 @@ enum status sync_note_touched(struct sched *sched, struct queue *queue, struct b
     struct sync *sync = queue->sync;
     if (!sync || sync->phase == SYNC_DROP || sync->phase == SYNC_CLEAN)
         return STATUS_OK;
-    return sync_add_touched(sched, sync, key);
+    uint32_t slot = record_find(sched, queue, key);
+    bool is_in_set = slot != SLAB_NONE && sync_has_matched(sync, slot);
+    return sync_add_touched(sched, sync, key, is_in_set);
 }
 
 bool sync_has_matched(const struct sync *sync, uint32_t slot)
@@ -104,6 +113,13 @@ enum status sync_set_matched(struct sync *sync, uint32_t slot)
     }
     sync->matched[slot / 8] |= (uint8_t)(1u << slot % 8);
     return STATUS_OK;
+}
+
+void sync_drop_key(struct sched *sched, struct queue *queue, uint32_t slot)
+{
+    queue->sync->counts.created--;
+    queue->sync->counts.kept++;
+    record_drop(sched, slot);
 }
 
 /* --- items ------------------------------------------------------------------------------------ */
@@ -239,12 +255,13 @@ enum status sync_stage(struct sched *sched, struct queue *queue, const struct pu
     if (status)
         return status;
     uint32_t slot = record_find(sched, queue, put->key);
-    if (sync_has_touched(sync, put->key)) {
+    struct touched *touched = find_touched(sync, put->key);
+    if (touched) { /* put or removed since BEGIN: it stays as it is */
+        if (touched->is_in_set)
+            return STATUS_DUPLICATE;
+        touched->is_in_set = true;
         sync->counts.kept++;
-        return slot == SLAB_NONE              ? STATUS_UNCHANGED
-               : sync_has_matched(sync, slot) ? STATUS_DUPLICATE
-               : sync_set_matched(sync, slot) ? STATUS_NO_MEMORY
-                                              : STATUS_UNCHANGED;
+        return STATUS_UNCHANGED;
     }
     if (slot == SLAB_NONE)
         return stage_new(sched, queue, put, spools, now);

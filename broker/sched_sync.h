@@ -31,6 +31,7 @@ enum {
 
 /* A key that was put or removed since BEGIN. */
 struct touched {
+    bool is_in_set; /* a line named it, too */
     uint32_t key_bytes;
     uint8_t *key;
 };
@@ -75,7 +76,8 @@ struct sync {
 
 struct sync *sync_new(uint64_t generation);
 bool sync_has_touched(const struct sync *sync, struct bytes key);
-enum status sync_add_touched(struct sched *sched, struct sync *sync, struct bytes key);
+enum status sync_add_touched(struct sched *sched, struct sync *sync, struct bytes key,
+                             bool is_in_set);
 bool sync_has_matched(const struct sync *sync, uint32_t slot);
 enum status sync_set_matched(struct sync *sync, uint32_t slot);
 

@@ -102,11 +102,19 @@ static void plan(struct sched *sched, struct queue *queue, uint32_t *budget)
 
 /* --- carrying out ----------------------------------------------------------------------------- */
 
-static bool apply_staged(struct sched *sched, struct sync *sync, struct moment now)
+/* The slot may have been given to another record since: to one of another sync, too. */
+static bool is_staged(const struct sched *sched, const struct queue *queue, uint32_t slot)
 {
+    const struct record *record = record_at(sched, slot);
+    return record->where == PLACE_STAGED && record->queue == queue->id;
+}
+
+static bool apply_staged(struct sched *sched, struct queue *queue, struct moment now)
+{
+    struct sync *sync = queue->sync;
     uint32_t slot = sync->staged[sync->staged_done];
     struct record *record = record_at(sched, slot);
-    if (record->where == PLACE_STAGED) { /* else it was put meanwhile, and is a record already */
+    if (is_staged(sched, queue, slot)) { /* else it was put meanwhile, and is a record already */
         uint64_t state = record_reserve(sched, 1) ? sched_draw(sched) : 0;
         if (!state)
             return false;
@@ -163,7 +171,7 @@ static bool apply_one(struct sched *sched, struct queue *queue, struct moment no
 {
     struct sync *sync = queue->sync;
     if (sync->staged_done < sync->staged_count)
-        return apply_staged(sched, sync, now);
+        return apply_staged(sched, queue, now);
     if (sync->changed_done < sync->changed.count)
         return apply_changed(sched, queue, now);
     return apply_prune(sched, sync, effects);
@@ -226,11 +234,12 @@ static bool clean_rows(struct sched *sched, struct sync *sync, uint32_t *budget)
     return sync->clean_kind == 4;
 }
 
-static void drop_staged(struct sched *sched, struct sync *sync, uint32_t *budget)
+static void drop_staged(struct sched *sched, struct queue *queue, uint32_t *budget)
 {
+    struct sync *sync = queue->sync;
     for (; *budget && sync->staged_done < sync->staged_count; --*budget) {
         uint32_t slot = sync->staged[sync->staged_done++];
-        if (record_at(sched, slot)->where == PLACE_STAGED)
+        if (is_staged(sched, queue, slot))
             record_drop(sched, slot);
     }
 }
@@ -240,7 +249,7 @@ static void leave(struct sched *sched, struct queue *queue, uint32_t *budget,
 {
     struct sync *sync = queue->sync;
     if (sync->phase == SYNC_DROP)
-        drop_staged(sched, sync, budget);
+        drop_staged(sched, queue, budget);
     if (!clean_rows(sched, sync, budget) || sync->staged_done < sync->staged_count ||
         !effects_reserve(effects, 1))
         return;

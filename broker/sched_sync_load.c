@@ -123,7 +123,7 @@ enum status sync_load_row(struct sched *sched, const struct store_row *row, cons
     case SYNC_TOUCHED >> 32:
         if (part >= queue->sync->parts[3])
             queue->sync->parts[3] = part + 1;
-        return sync_add_touched(sched, queue->sync, (struct bytes){bytes, row->count});
+        return sync_add_touched(sched, queue->sync, (struct bytes){bytes, row->count}, false);
     default:
         return STATUS_CORRUPT;
     }

@@ -73,6 +73,7 @@ static void drain_fd(int fd)
 
 static void on_signal(struct server *server);
 
+enum { FINISH_MS = 5000 };
 enum { POLL_ROUTER, POLL_MONITOR, POLL_SIGNALS, POLL_WALL, POLL_MONO, POLL_BACKUP, POLL_STORE };
 
 /* Returns once there is input, something is due, or `is_busy` (then at once). */
@@ -130,7 +131,7 @@ static void begin_stop(struct server *server)
     server_step(server, &event);
 }
 
-static void configure(struct server *server)
+static void apply_settings(struct server *server)
 {
     struct sched_settings settings = server->options->sched;
     if (server->configure && server->configure(&settings, server->sched, server->configure_user))
@@ -142,7 +143,7 @@ static void on_signal(struct server *server)
     struct signalfd_siginfo info;
     while (read(server->signals, &info, sizeof(info)) == sizeof(info)) {
         if (info.ssi_signo == SIGHUP)
-            configure(server);
+            apply_settings(server);
         else
             begin_stop(server);
     }
@@ -173,6 +174,9 @@ static void on_backup(struct server *server)
                  bytes_of(backup->why[0] ? backup->why : NULL));
     struct bytes identity = {backup->identity, backup->identity_bytes};
     socket_send_to(server, identity, server->out.data, server->out.count);
+    uint64_t held_back;
+    if (backup->status && !log_limit_allows(&server->backup_limit, server->now.mono_us, &held_back))
+        return;
     log_line(backup->status ? LOG_ERR : LOG_NOTICE,
              backup->status ? "the backup failed" : "a backup was made", "directory",
              backup->directory, "why", backup->why[0] ? backup->why : NULL, NULL);
@@ -230,22 +234,30 @@ static bool may_stop(struct server *server)
     return numbers.leased == 0;
 }
 
+static bool is_all_stored(const struct server *server)
+{
+    return !server->is_in_flight && !server->batch_has_content && !sched_is_dirty(server->sched);
+}
+
 /* What was accepted is on disk before the process ends, and is acknowledged. */
 static void finish(struct server *server)
 {
-    for (int i = 0; i < 5000 && !server->exit_code; i++) {
+    for (int i = 0; i < FINISH_MS && !server->exit_code; i++) {
         server->now = clock_now();
         server->next_submit_mono_us = 0;
         storage_turn(server);
-        bool is_idle =
-            !server->is_in_flight && !server->batch_has_content && !sched_is_dirty(server->sched);
-        if (is_idle)
+        if (is_all_stored(server))
             break;
         struct timespec pause = {.tv_nsec = 1000000};
         nanosleep(&pause, NULL); /* the store's thread is at work; nobody else is served any more */
     }
-    if (!server->exit_code)
-        say_bye(server);
+    if (!server->exit_code && !is_all_stored(server)) {
+        log_line(LOG_ERR, "stopped before all that was accepted was on disk", "directory",
+                 server->options->store_directory, "disk_is_full",
+                 server->is_store_full ? "true" : NULL, NULL);
+        server_fail(server, EX_IOERR);
+    }
+    say_bye(server);
 }
 
 /* --- start and stop --------------------------------------------------------------------------- */
@@ -292,7 +304,7 @@ static bool open_server(struct server *server)
     backup_init(&server->backup);
     if (!storage_open(server))
         return false;
-    configure(server);
+    apply_settings(server);
     return socket_open(server);
 }
 
@@ -323,13 +335,13 @@ static void log_start(struct server *server)
              log_i64(took_us / US_PER_MS), NULL);
 }
 
-int server_run(const struct server_options *options, server_configure *configure_sched, void *user)
+int server_run(const struct server_options *options, server_configure *configure, void *user)
 {
     struct server *server = calloc(1, sizeof(*server));
     if (!server)
         return EX_OSERR;
     server->options = options;
-    server->configure = configure_sched;
+    server->configure = configure;
     server->configure_user = user;
     server->backup.done_fd = -1;
     server->sched = sched_new(&options->sched);

@@ -99,8 +99,10 @@ static void on_hello(struct server *server, struct request *request)
     if (!input_is_well_read(server, request))
         return;
     bool is_new = request->worker == SLAB_NONE;
-    if (is_new)
+    if (is_new) {
+        socket_read_monitor(server); /* what it says of the descriptor so far is of others before */
         request->worker = workers_add(&server->workers, request->identity, request->fd);
+    }
     if (request->worker == SLAB_NONE) {
         output_status(server, request, STATUS_NO_MEMORY, NULL);
         return;
@@ -110,6 +112,8 @@ static void on_hello(struct server *server, struct request *request)
     enum status status = server_step(server, &event);
     if (status == STATUS_OK) {
         answer_hello(server, request, hello.id);
+        if (is_new && workers_was_stranger(&server->workers, request->fd))
+            socket_suspect(server, request->worker);
         return;
     }
     if (is_new)

@@ -21,6 +21,7 @@ enum {
     INPUT_ITEMS_MAX = 4096,   /* or so many items, and the message in which they are reached */
     WORK_BUDGET = 512,        /* items of long work between two looks at the clock */
     WORK_US_MAX = 2000,       /* long work in one turn */
+    EVENTS_MAX = 4096,        /* of connections, looked at together */
     MISTAKES_MAX = 3,         /* malformed messages before a connection is cut */
     PROBES = 50,              /* looks at a connection that seems broken */
     SPACE_CHECK_US = 1000000,
@@ -110,7 +111,7 @@ struct server {
     int64_t next_space_mono_us;
     int exit_code;
     struct server_counts counts;
-    struct log_limit mistakes_limit;
+    struct log_limit mistakes_limit, backup_limit;
 };
 
 /* --- server_socket.c -------------------------------------------------------------------------- */
@@ -124,6 +125,8 @@ uint32_t socket_read(struct server *server);
 bool socket_send(struct server *server, uint32_t worker, const void *data, size_t count);
 /* The same by identity, for a peer that has no entry. */
 bool socket_send_to(struct server *server, struct bytes identity, const void *data, size_t count);
+/* The connection seems broken: it is looked at until that is certain, or seems wrong. */
+void socket_suspect(struct server *server, uint32_t worker);
 void socket_read_monitor(struct server *server);
 /* Looks again at connections that seem broken. */
 void socket_probe(struct server *server);

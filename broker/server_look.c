@@ -309,7 +309,9 @@ void look_backup(struct server *server, struct request *request)
     enum status status = backup_begin(&server->backup, server->store, directory);
     if (status) {
         output_status(server, request, status,
-                      status == STATUS_BUSY ? "a backup is running" : status_text(status));
+                      status == STATUS_BUSY        ? "a backup is running"
+                      : status == STATUS_BAD_FIELD ? "name a directory by its absolute path"
+                                                   : status_text(status));
         return;
     }
     memcpy(server->backup.identity, request->identity.data, request->identity.count);

@@ -126,6 +126,8 @@ static void end_parcel(struct server *server, struct parcel *parcel)
         undo_task(server, &parcel->first[i]);
         server->counts.undelivered++;
     }
+    if (!is_sent)
+        socket_suspect(server, parcel->first->session);
     parcel->first = NULL;
 }
 

@@ -1,7 +1,10 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <sysexits.h>
+#include <unistd.h>
 #include <zmq.h>
 
 #include "link.h"
@@ -28,14 +31,13 @@ static const struct setting settings[] = {
     {ZMQ_TCP_KEEPALIVE_INTVL, 10, "TCP_KEEPALIVE_INTVL"},
     {ZMQ_TCP_KEEPALIVE_CNT, 3, "TCP_KEEPALIVE_CNT"},
     {ZMQ_TCP_MAXRT, 30000, "TCP_MAXRT"},
-    {ZMQ_IPV6, 1, "IPV6"},
 };
 
 static bool fail(struct server *server, const char *what, const char *where)
 {
     log_line(LOG_ERR, "the socket cannot be opened", "what", what, "where", where, "why",
              zmq_strerror(zmq_errno()), NULL);
-    server->exit_code = zmq_errno() == EADDRINUSE ? EX_UNAVAILABLE : EX_OSERR;
+    server->exit_code = EX_OSERR;
     return false;
 }
 
@@ -43,7 +45,7 @@ static bool open_monitor(struct server *server)
 {
     const char *endpoint = "inproc://everdue-broker-monitor";
     int linger = 0;
-    if (zmq_socket_monitor(server->router, endpoint, ZMQ_EVENT_DISCONNECTED))
+    if (zmq_socket_monitor(server->router, endpoint, ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED))
         return fail(server, "monitor", endpoint);
     server->monitor = zmq_socket(server->context, ZMQ_PAIR);
     if (!server->monitor || zmq_setsockopt(server->monitor, ZMQ_LINGER, &linger, sizeof(linger)) ||
@@ -52,16 +54,61 @@ static bool open_monitor(struct server *server)
     return true;
 }
 
+static bool fail_bind(struct server *server, const char *endpoint, int error)
+{
+    bool is_in_use = error == EADDRINUSE;
+    log_line(LOG_ERR, "cannot listen", "endpoint", endpoint, "why", zmq_strerror(error), "try",
+             is_in_use ? "stop the process that listens there, or choose another --listen" : NULL,
+             NULL);
+    server->exit_code = is_in_use                            ? EX_UNAVAILABLE
+                        : error == EMFILE || error == ENOMEM ? EX_OSERR
+                                                             : EX_CONFIG;
+    return false;
+}
+
+/* libzmq removes whatever lies at the path and binds there: the socket of a broker that runs, or a
+ * file that happens to have the name. 0: the path is free, or a socket that nobody listens at. */
+static int check_path(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct stat found;
+    if (lstat(path, &found))
+        return errno == ENOENT ? 0 : errno;
+    if (!S_ISSOCK(found.st_mode))
+        return EEXIST;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return errno;
+    strncpy(address.sun_path, path, sizeof(address.sun_path) - 1);
+    bool is_stale =
+        connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0 && errno == ECONNREFUSED;
+    close(fd);
+    return is_stale ? 0 : EADDRINUSE;
+}
+
+static int bind_one(struct server *server, const char *endpoint)
+{
+    int is_v6 = strchr(endpoint, '[') != NULL;
+    int error = strncmp(endpoint, "ipc://", 6) == 0 ? check_path(endpoint + 6) : 0;
+    if (error)
+        return error;
+    return zmq_setsockopt(server->router, ZMQ_IPV6, &is_v6, sizeof(is_v6)) ||
+                   zmq_bind(server->router, endpoint)
+               ? zmq_errno()
+               : 0;
+}
+
 static bool bind_all(struct server *server)
 {
     for (const char *const *endpoint = server->options->endpoints; *endpoint; endpoint++) {
         char bound[256] = "";
         size_t length = sizeof(bound);
-        if (zmq_bind(server->router, *endpoint))
-            return fail(server, "bind", *endpoint);
+        int error = bind_one(server, *endpoint);
+        if (error)
+            return fail_bind(server, *endpoint, error);
         /* A wildcard port is known only now. */
         if (zmq_getsockopt(server->router, ZMQ_LAST_ENDPOINT, bound, &length))
-            return fail(server, "bind", *endpoint);
+            return fail(server, "endpoint", *endpoint);
         log_line(LOG_NOTICE, "listening", "endpoint", bound, NULL);
     }
     return true;
@@ -174,24 +221,45 @@ bool socket_send(struct server *server, uint32_t number, const void *data, size_
 
 /* --- broken connections ----------------------------------------------------------------------- */
 
+void socket_suspect(struct server *server, uint32_t number)
+{
+    struct worker *worker = workers_at(&server->workers, number);
+    if (!worker->is_here)
+        return;
+    if (!worker->probes_left)
+        server->workers.suspect_count++;
+    worker->probes_left = PROBES;
+}
+
+static void on_disconnect(struct server *server, int fd)
+{
+    uint32_t number = workers_find_fd(&server->workers, fd);
+    if (number == SLAB_NONE) {
+        workers_note_stranger(&server->workers, fd); /* its HELLO may still be to be read */
+        return;
+    }
+    socket_suspect(server, number);
+    workers_at(&server->workers, number)->fd = -1; /* may be another connection's from now on */
+}
+
+/* What libzmq says of a descriptor comes in order: the end of a connection before it is closed and
+ * the beginning of the next one that has its number. */
 void socket_read_monitor(struct server *server)
 {
-    for (int i = 0; i < INPUT_MESSAGES_MAX; i++) {
+    for (int i = 0; i < EVENTS_MAX; i++) {
         uint8_t event[6];
         char address[256];
+        uint16_t kind;
         int fd;
         if (zmq_recv(server->monitor, event, sizeof(event), ZMQ_DONTWAIT) != sizeof(event))
             return;
         zmq_recv(server->monitor, address, sizeof(address), ZMQ_DONTWAIT);
+        memcpy(&kind, event, sizeof(kind));
         memcpy(&fd, event + 2, sizeof(fd));
-        uint32_t number = workers_find_fd(&server->workers, fd);
-        if (number == SLAB_NONE)
-            continue;
-        struct worker *worker = workers_at(&server->workers, number);
-        if (!worker->probes_left)
-            server->workers.suspect_count++;
-        worker->probes_left = PROBES;
-        worker->fd = -1; /* may be used again for another connection */
+        if (kind == ZMQ_EVENT_ACCEPTED)
+            workers_forget_stranger(&server->workers, fd);
+        else
+            on_disconnect(server, fd);
     }
 }
 
@@ -243,9 +311,12 @@ void socket_probe(struct server *server)
     }
 }
 
+/* The descriptor may have been closed and be another connection's by now. What libzmq closed, it
+ * told the monitor before; then the worker is suspect, and nothing needs to be cut. */
 void socket_cut(struct server *server, uint32_t number)
 {
+    socket_read_monitor(server);
     const struct worker *worker = workers_at(&server->workers, number);
-    if (worker->fd >= 0)
+    if (worker->fd >= 0 && !worker->probes_left)
         shutdown(worker->fd, SHUT_RDWR); /* never close: it is libzmq's */
 }

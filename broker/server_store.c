@@ -4,6 +4,8 @@
 
 #include "server_internal.h"
 
+#define CORRUPT_ADVICE "everdue-broker --check-store says more; start on a backup of the directory"
+
 /* --- loading ---------------------------------------------------------------------------------- */
 
 static enum status visit_row(const struct store_row *row, const uint8_t *bytes, void *user)
@@ -41,7 +43,8 @@ static bool open_store(struct server *server)
     if (status == STATUS_OK)
         return true;
     log_line(LOG_ERR, "the store cannot be opened", "directory", options->store_directory, "why",
-             why[0] ? why : status_text(status), NULL);
+             why[0] ? why : status_text(status), "try",
+             status == STATUS_CORRUPT ? CORRUPT_ADVICE : NULL, NULL);
     server->exit_code = exit_code_of(status);
     return false;
 }
@@ -73,8 +76,8 @@ bool storage_open(struct server *server)
     if (status) {
         log_line(LOG_ERR, "the store cannot be loaded", "directory",
                  server->options->store_directory, "why", status_text(status), "what",
-                 store_why(server->store), "try",
-                 status == STATUS_CORRUPT ? "everdue-broker --check-store" : NULL, NULL);
+                 store_why(server->store), "try", status == STATUS_CORRUPT ? CORRUPT_ADVICE : NULL,
+                 NULL);
         server->exit_code = exit_code_of(status);
         return false;
     }

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/un.h>
 
 #include "quantity.h"
 
@@ -12,13 +13,15 @@ static const char *set_interval(int64_t *us, const char *value)
     return duration_parse(value, strlen(value), us);
 }
 
-static const char *set_count32(uint32_t *count, const char *value, int64_t least, int64_t most)
+/* `range` says from where to where. */
+static const char *set_count32(uint32_t *count, const char *value, int64_t least, int64_t most,
+                               const char *range)
 {
     int64_t number;
-    const char *why = number_parse(value, strlen(value), least, most, &number);
-    if (!why)
-        *count = (uint32_t)number;
-    return why;
+    if (number_parse(value, strlen(value), least, most, &number))
+        return range;
+    *count = (uint32_t)number;
+    return NULL;
 }
 
 const char *set_text(char *text, size_t room, const char *value)
@@ -26,6 +29,39 @@ const char *set_text(char *text, size_t room, const char *value)
     if (strlen(value) >= room)
         return "too long";
     strcpy(text, value);
+    return NULL;
+}
+
+/* libzmq takes a port modulo 65,536 and removes whatever lies at a socket's path, so it is looked
+ * at before. */
+static const char *check_endpoint(const char *endpoint)
+{
+    if (strncmp(endpoint, "ipc://", 6) == 0 && endpoint[6] != '\0')
+        return endpoint[6] == '@' ? "an abstract socket has no permissions; write ipc:// and a path"
+               : strlen(endpoint + 6) >= sizeof(((struct sockaddr_un *)0)->sun_path)
+                   ? "a socket's path has 107 bytes at most"
+                   : NULL;
+    const char *colon = strrchr(endpoint, ':');
+    if (strncmp(endpoint, "tcp://", 6) != 0 || colon < endpoint + 7)
+        return "an endpoint is tcp://ADDRESS:PORT or ipc://PATH";
+    int64_t port;
+    if (strcmp(colon, ":*") != 0 && number_parse(colon + 1, strlen(colon + 1), 1, 65535, &port))
+        return "a port is 1 to 65535, or * for any that is free";
+    return NULL;
+}
+
+/* libzmq binds to no names but those of interfaces. */
+static const char *add_endpoint(struct options *options, const char *endpoint)
+{
+    static const char localhost[] = "tcp://localhost:";
+    char *text = options->endpoints[options->endpoint_count];
+    size_t count = strlen(localhost);
+    bool is_local = strncmp(endpoint, localhost, count) == 0;
+    int length = is_local ? snprintf(text, TEXT_BYTES, "tcp://127.0.0.1:%s", endpoint + count)
+                          : snprintf(text, TEXT_BYTES, "%s", endpoint);
+    if (length >= TEXT_BYTES)
+        return "too long";
+    options->endpoint_count++;
     return NULL;
 }
 
@@ -38,13 +74,11 @@ const char *set_listen(struct options *options, const char *value)
     for (char *one = strtok_r(text, ", ", &rest); one; one = strtok_r(NULL, ", ", &rest)) {
         if (options->endpoint_count == ENDPOINTS_MAX)
             return "more than 16 endpoints";
-        if (strncmp(one, "tcp://", 6) != 0 && strncmp(one, "ipc://", 6) != 0)
-            return "an endpoint is tcp://ADDRESS:PORT or ipc://PATH";
-        if (strncmp(one, "ipc://@", 7) == 0)
-            return "an abstract socket has no permissions; write ipc:// and a path";
-        if (set_text(options->endpoints[options->endpoint_count], TEXT_BYTES, one))
-            return "too long";
-        options->endpoint_count++;
+        const char *why = check_endpoint(one);
+        if (!why)
+            why = add_endpoint(options, one);
+        if (why)
+            return why;
     }
     return NULL;
 }
@@ -148,10 +182,10 @@ static const char *set_stop_timeout(struct options *options, const char *value)
 static const char *set_records_max(struct options *options, const char *value)
 {
     int64_t number;
-    const char *why = number_parse(value, strlen(value), 1, 4000000000, &number);
-    if (!why)
-        options->server.sched.limits.records_max = (uint64_t)number;
-    return why;
+    if (number_parse(value, strlen(value), 1, 4000000000, &number))
+        return "write a whole number from 1 to 4000000000";
+    options->server.sched.limits.records_max = (uint64_t)number;
+    return NULL;
 }
 
 static const char *set_bytes_max(struct options *options, const char *value)
@@ -177,17 +211,20 @@ static const char *set_payload_max(struct options *options, const char *value)
 
 static const char *set_sessions_max(struct options *options, const char *value)
 {
-    return set_count32(&options->server.sched.limits.sessions_max, value, 1, 100000);
+    return set_count32(&options->server.sched.limits.sessions_max, value, 1, 100000,
+                       "write a whole number from 1 to 100000");
 }
 
 static const char *set_credit_max(struct options *options, const char *value)
 {
-    return set_count32(&options->server.sched.limits.credit_max, value, 1, CREDIT_MAX);
+    return set_count32(&options->server.sched.limits.credit_max, value, 1, CREDIT_MAX,
+                       "write a whole number from 1 to 16384");
 }
 
 static const char *set_backlog_max(struct options *options, const char *value)
 {
-    return set_count32(&options->server.sched.limits.backlog_max, value, 1, 100000000);
+    return set_count32(&options->server.sched.limits.backlog_max, value, 1, 100000000,
+                       "write a whole number from 1 to 100000000");
 }
 
 /* --- the policy of queues --------------------------------------------------------------------- */
@@ -195,15 +232,18 @@ static const char *set_backlog_max(struct options *options, const char *value)
 static const char *set_policy(struct sched_policy *policy, const char *name, const char *value)
 {
     if (strcmp(name, "failures-max") == 0)
-        return set_count32(&policy->failures_max, value, 1, 16000);
+        return set_count32(&policy->failures_max, value, 1, 16000,
+                           "write a whole number from 1 to 16000");
     if (strcmp(name, "crashes-max") == 0)
-        return set_count32(&policy->crashes_max, value, 1, 4000);
+        return set_count32(&policy->crashes_max, value, 1, 4000,
+                           "write a whole number from 1 to 4000");
     if (strcmp(name, "backoff-first") == 0)
         return set_interval(&policy->backoff_first_us, value);
     if (strcmp(name, "backoff-max") == 0)
         return set_interval(&policy->backoff_max_us, value);
     if (strcmp(name, "parks-per-minute") == 0)
-        return set_count32(&policy->parks_per_minute_least, value, 0, INT32_MAX);
+        return set_count32(&policy->parks_per_minute_least, value, 0, INT32_MAX,
+                           "write a whole number from 0 to 2147483647");
     if (strcmp(name, "parks-share") == 0)
         return share_parse(value, strlen(value), &policy->parks_per_minute_ppm);
     return "no such setting of a queue; there are failures-max, crashes-max, backoff-first, "

@@ -73,6 +73,21 @@ bool table_reserve(struct table *table)
     return table->bucket_count >> SEGMENT_BITS < table->segment_count || add_segment(table);
 }
 
+bool table_prepare(struct table *table, uint32_t count)
+{
+    uint32_t level = 16;
+    assert(table->count == 0);
+    while (level <= count / 2)
+        level *= 2;
+    uint32_t buckets = count < level ? level : count;
+    while (table->segment_count <= buckets >> SEGMENT_BITS)
+        if (!add_segment(table))
+            return false;
+    table->level_buckets = level;
+    table->bucket_count = buckets;
+    return true;
+}
+
 /* Open one more bucket and move to it what belongs there. */
 static void split(struct table *table)
 {

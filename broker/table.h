@@ -39,6 +39,10 @@ void table_release(struct table *table);
 /* Room for one more. On failure false, nothing changed. Call it before table_put. */
 bool table_reserve(struct table *table);
 
+/* Open the buckets for `count` items at once, in a table that is empty: adding them splits nothing
+ * then. On failure false; the table grows as ever. */
+bool table_prepare(struct table *table, uint32_t count);
+
 /* Add an item that is not in it; there must be room. O(1). */
 void table_put(struct table *table, uint32_t id, uint64_t hash);
 

@@ -18,6 +18,7 @@ static uint64_t hash_worker(const void *owner, uint32_t id)
 void workers_init(struct workers *workers)
 {
     memset(workers, 0, sizeof(*workers));
+    memset(workers->strangers, -1, sizeof(workers->strangers));
     slab_init(&workers->slab, sizeof(struct worker));
     table_init(&workers->by_identity, &workers->slab, hash_worker, workers);
 }
@@ -56,6 +57,26 @@ uint32_t workers_find_fd(const struct workers *workers, int fd)
     while (id != SLAB_NONE && workers_at(workers, id)->fd != fd)
         id = workers_next(workers, id + 1);
     return id;
+}
+
+void workers_note_stranger(struct workers *workers, int fd)
+{
+    workers->strangers[workers->next_stranger++ % STRANGERS] = fd;
+}
+
+void workers_forget_stranger(struct workers *workers, int fd)
+{
+    for (uint32_t i = 0; i < STRANGERS; i++)
+        if (workers->strangers[i] == fd)
+            workers->strangers[i] = -1;
+}
+
+bool workers_was_stranger(const struct workers *workers, int fd)
+{
+    for (uint32_t i = 0; i < STRANGERS; i++)
+        if (workers->strangers[i] == fd)
+            return true;
+    return false;
 }
 
 static bool fd_is_ipc(int fd)

@@ -13,7 +13,7 @@
 #include "table.h"
 #include "wire.h"
 
-enum { IDENTITY_BYTES_MAX = 32 };
+enum { IDENTITY_BYTES_MAX = 32, STRANGERS = 64 };
 
 struct worker {
     uint8_t identity_bytes;
@@ -29,6 +29,9 @@ struct workers {
     struct slab slab;
     struct table by_identity;
     uint32_t suspect_count; /* workers with probes left */
+    /* Connections that broke before their HELLO was read, the last ones. */
+    int strangers[STRANGERS];
+    uint32_t next_stranger;
 };
 
 void workers_init(struct workers *workers);
@@ -42,6 +45,12 @@ static inline struct worker *workers_at(const struct workers *workers, uint32_t 
 /* SLAB_NONE: not connected. */
 uint32_t workers_find(const struct workers *workers, struct bytes identity);
 uint32_t workers_find_fd(const struct workers *workers, int fd);
+
+/* A connection that nobody is known by broke. Its descriptor is remembered until it is another
+ * connection's. */
+void workers_note_stranger(struct workers *workers, int fd);
+void workers_forget_stranger(struct workers *workers, int fd);
+bool workers_was_stranger(const struct workers *workers, int fd);
 
 /* SLAB_NONE when memory is out or the identity is none of libzmq's own. */
 uint32_t workers_add(struct workers *workers, struct bytes identity, int fd);

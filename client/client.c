@@ -3,58 +3,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "client_private.h"
 #include "clock.h"
+#include "hello_options.h"
 
 enum { TIMEOUT_MS_DEFAULT = 3000 };
 
 /* --- life ------------------------------------------------------------------------------------- */
-
-/* A copy of what may be NULL, which stays NULL. False: no memory. */
-static bool copy(char **to, const char *from)
-{
-    *to = from ? strdup(from) : NULL;
-    return *to || !from;
-}
-
-static bool copy_name(struct everdue_client *client, const char *name)
-{
-    char own[SESSION_NAME_BYTES_MAX + 1] = "";
-    char host[128] = "";
-    if (name) {
-        struct bytes cut = bytes_cut_utf8(bytes_of(name), SESSION_NAME_BYTES_MAX);
-        memcpy(own, cut.data, cut.count);
-    } else {
-        gethostname(host, sizeof(host) - 1);
-        snprintf(own, sizeof(own), "%s:%ld", host, (long)getpid());
-    }
-    return copy(&client->name, own);
-}
-
-static bool copy_queues(struct everdue_client *client, const char *const *queues)
-{
-    client->queues = calloc(SESSION_QUEUES_MAX + 1, sizeof(char *));
-    if (!client->queues)
-        return false;
-    for (; queues && queues[client->queue_count]; client->queue_count++)
-        if (!copy(&client->queues[client->queue_count], queues[client->queue_count]))
-            return false;
-    return true;
-}
-
-/* NULL, or what is wrong with the queues. */
-static const char *check_queues(const char *const *queues)
-{
-    for (size_t i = 0; queues && queues[i]; i++) {
-        if (i == SESSION_QUEUES_MAX)
-            return "more than 64 queues";
-        if (!bytes_are_queue_name(bytes_of(queues[i])))
-            return "a queue's name is 1 to 64 of A-Z a-z 0-9 . _ -";
-    }
-    return NULL;
-}
 
 static const char *start(struct everdue_client *client)
 {
@@ -73,9 +29,7 @@ static const char *start(struct everdue_client *client)
 static void client_free(struct everdue_client *client)
 {
     exchange_destroy(&client->exchange);
-    for (uint32_t i = 0; client->queues && client->queues[i]; i++)
-        free(client->queues[i]);
-    free(client->queues);
+    hello_options_free_queues(client->queues);
     free(client->endpoint);
     free(client->name);
     free(client->curve_server_key);
@@ -87,11 +41,15 @@ static const char *prepare(struct everdue_client *client,
                            const struct everdue_client_options *options)
 {
     client->timeout_ms = options->timeout_ms ? options->timeout_ms : TIMEOUT_MS_DEFAULT;
-    if (!copy(&client->endpoint, options->endpoint ? options->endpoint : EVERDUE_ENDPOINT) ||
-        !copy_name(client, options->name) || !copy_queues(client, options->queues) ||
-        !copy(&client->curve_server_key, options->curve_server_key) ||
-        !copy(&client->curve_key_file, options->curve_key_file))
+    const char *endpoint = options->endpoint ? options->endpoint : EVERDUE_ENDPOINT;
+    if (!hello_options_copy(&client->endpoint, endpoint) ||
+        !hello_options_copy_name(&client->name, options->name) ||
+        !hello_options_copy_queues(&client->queues, options->queues) ||
+        !hello_options_copy(&client->curve_server_key, options->curve_server_key) ||
+        !hello_options_copy(&client->curve_key_file, options->curve_key_file))
         return "no memory";
+    while (client->queues[client->queue_count])
+        client->queue_count++;
     return start(client);
 }
 
@@ -99,7 +57,7 @@ struct everdue_client *everdue_client_new(const struct everdue_client_options *o
                                           const char **why)
 {
     struct everdue_client *client = NULL;
-    const char *wrong = check_queues(options->queues);
+    const char *wrong = hello_options_check(options->queues);
     if (!wrong) {
         client = calloc(1, sizeof(*client));
         wrong = client ? prepare(client, options) : "no memory";

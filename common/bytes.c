@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "bounds.h"
+#include "utf8.h"
 
 bool bytes_equal(struct bytes a, struct bytes b)
 {
@@ -29,27 +30,6 @@ static bool is_plain_word(const uint8_t *data)
     return (flags & 0x8080808080808080) == 0;
 }
 
-uint32_t bytes_utf8_first(struct bytes text)
-{
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    if (text.count == 0)
-        return 0;
-    uint8_t first = text.data[0];
-    if (first < 0x80)
-        return 1;
-    uint32_t count = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-    if (first < 0xc0 || first >= 0xf8 || count > text.count)
-        return 0;
-    uint32_t point = first & (0x7fu >> count);
-    for (uint32_t i = 1; i < count; i++) {
-        if ((text.data[i] & 0xc0) != 0x80)
-            return 0;
-        point = point << 6 | (text.data[i] & 0x3f);
-    }
-    bool surrogate = point >= 0xd800 && point <= 0xdfff;
-    return point < least[count] || point > 0x10ffff || surrogate ? 0 : count;
-}
-
 bool bytes_are_key(struct bytes key)
 {
     if (!key.data || key.count == 0 || key.count > KEY_BYTES_MAX)
@@ -60,7 +40,7 @@ bool bytes_are_key(struct bytes key)
             i += 8;
             continue;
         }
-        uint32_t count = bytes_utf8_first((struct bytes){key.data + i, left});
+        uint32_t count = (uint32_t)utf8_first(key.data + i, left);
         if (count == 0 || key.data[i] < 0x20 || key.data[i] == 0x7f)
             return false;
         i += count;

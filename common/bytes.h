@@ -24,10 +24,6 @@ bool bytes_are_key(struct bytes key);
 /* Whether it is 1 to QUEUE_NAME_BYTES_MAX letters, digits, '.', '_' and '-'. */
 bool bytes_are_queue_name(struct bytes name);
 
-/* How many bytes the UTF-8 character at the beginning has, 0 when there is none: empty, cut off,
- * overlong, a surrogate, above U+10FFFF. */
-uint32_t bytes_utf8_first(struct bytes text);
-
 /* The longest beginning of at most `count_max` bytes that does not end within a UTF-8 character. */
 struct bytes bytes_cut_utf8(struct bytes text, uint32_t count_max);
 

@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -23,10 +25,12 @@ enum {
 struct link {
     char *endpoint;
     bool curve;
+    bool watches;
     uint8_t server_key[CURVE_KEY_BYTES];
     struct certificate own;
     void *context;
     void *socket; /* NULL: the last reopen failed */
+    void *watch;  /* where libzmq tells of the socket's connection; NULL: nowhere */
     bool heard;   /* a frame came through this socket */
     bool holds_frame;
     zmq_msg_t frame; /* what link_receive has lent out */
@@ -146,7 +150,7 @@ static bool set_options(void *socket)
         {ZMQ_RCVHWM, RECEIVE_HWM},
         {ZMQ_IMMEDIATE, 0},
         {ZMQ_RECONNECT_IVL, 100},
-        {ZMQ_RECONNECT_IVL_MAX, 1000},
+        {ZMQ_RECONNECT_IVL_MAX, 900}, /* and up to RECONNECT_IVL more, drawn at random */
         {ZMQ_HANDSHAKE_IVL, 5000},
         {ZMQ_CONNECT_TIMEOUT, 5000},
         {ZMQ_TCP_KEEPALIVE, 1},
@@ -175,21 +179,54 @@ static bool begins_with(const char *text, const char *beginning)
     return strncmp(text, beginning, strlen(beginning)) == 0;
 }
 
-static enum status socket_open(struct link *link)
+static void *watch_open(struct link *link, void *socket)
 {
-    void *socket = zmq_socket(link->context, ZMQ_DEALER);
-    if (!socket)
-        return STATUS_IO;
-    enum status status = STATUS_OK;
+    /* Names of inproc are the context's, which all links share. */
+    static atomic_uint number;
+    char name[48];
+    snprintf(name, sizeof(name), "inproc://everdue-link-%u", atomic_fetch_add(&number, 1));
+    if (zmq_socket_monitor(socket, name, ZMQ_EVENT_DISCONNECTED))
+        return NULL;
+    void *watch = zmq_socket(link->context, ZMQ_PAIR);
+    /* No limit: libzmq's own thread would wait for room, and with it all sockets of the process. */
+    if (watch &&
+        (!set(watch, ZMQ_LINGER, 0) || !set(watch, ZMQ_RCVHWM, 0) || zmq_connect(watch, name))) {
+        zmq_close(watch);
+        return NULL;
+    }
+    return watch;
+}
+
+static enum status socket_connect(struct link *link, void *socket)
+{
     /* Only for addresses that are written so: a name may resolve to an address of version 6 behind
      * which nobody listens. */
     bool version_6 = begins_with(link->endpoint, "tcp://[");
     if (!set_options(socket) || !set(socket, ZMQ_IPV6, version_6) ||
         (link->curve && !set_curve(socket, link)))
-        status = STATUS_IO;
-    else if (zmq_connect(socket, link->endpoint))
-        status = errno == EMFILE || errno == ENOMEM ? STATUS_IO : STATUS_BAD_FIELD;
+        return STATUS_IO;
+    if (link->watches && !(link->watch = watch_open(link, socket)))
+        return STATUS_IO;
+    if (zmq_connect(socket, link->endpoint))
+        return errno == EMFILE || errno == ENOMEM ? STATUS_IO : STATUS_BAD_FIELD;
+    return STATUS_OK;
+}
+
+static void watch_close(struct link *link)
+{
+    if (link->watch)
+        zmq_close(link->watch);
+    link->watch = NULL;
+}
+
+static enum status socket_open(struct link *link)
+{
+    void *socket = zmq_socket(link->context, ZMQ_DEALER);
+    if (!socket)
+        return STATUS_IO;
+    enum status status = socket_connect(link, socket);
     if (status) {
+        watch_close(link);
         zmq_close(socket);
         return status;
     }
@@ -210,6 +247,7 @@ static void socket_close(struct link *link, int linger_ms)
     frame_release(link);
     if (!link->socket)
         return;
+    watch_close(link);
     set(link->socket, ZMQ_LINGER, linger_ms);
     zmq_close(link->socket);
     link->socket = NULL;
@@ -250,6 +288,7 @@ enum status link_new(struct link **link, const struct link_options *options)
         return STATUS_NO_MEMORY;
     }
     self->endpoint = endpoint;
+    self->watches = options->watches;
     enum status status = set_keys(self, options);
     if (!status) {
         self->context = context_take();
@@ -336,6 +375,26 @@ enum status link_receive(struct link *link, const uint8_t **data, size_t *count)
     return STATUS_OK;
 }
 
+/* One part of what libzmq tells; what it says is known: only one event was asked for. */
+static bool take_event_part(struct link *link)
+{
+    char part[8];
+    int count;
+    do
+        count = zmq_recv(link->watch, part, sizeof(part), ZMQ_DONTWAIT);
+    while (count < 0 && errno == EINTR);
+    return count >= 0;
+}
+
+bool link_has_broken(struct link *link)
+{
+    bool has_broken = false;
+    while (link->watch &&
+           take_event_part(link)) /* ends: a connection breaks a few times a second */
+        has_broken = true;
+    return has_broken;
+}
+
 int link_fd(const struct link *link)
 {
     int fd = -1;
@@ -347,14 +406,15 @@ int link_fd(const struct link *link)
 
 bool link_wait(struct link *link, int wake_fd, int wait_ms)
 {
-    zmq_pollitem_t items[2] = {
-        {.socket = link->socket, .fd = -1, .events = link->socket ? ZMQ_POLLIN : 0},
-        {.fd = wake_fd, .events = ZMQ_POLLIN},
-    };
-    /* Without a socket the first item is the wake descriptor itself. */
-    zmq_pollitem_t *first = link->socket ? &items[0] : &items[1];
-    int count = (link->socket != NULL) + (wake_fd >= 0);
-    if (zmq_poll(first, count, wait_ms) <= 0)
+    zmq_pollitem_t items[3];
+    int count = 0;
+    if (link->socket)
+        items[count++] = (zmq_pollitem_t){.socket = link->socket, .fd = -1, .events = ZMQ_POLLIN};
+    if (link->watch)
+        items[count++] = (zmq_pollitem_t){.socket = link->watch, .fd = -1, .events = ZMQ_POLLIN};
+    if (wake_fd >= 0)
+        items[count++] = (zmq_pollitem_t){.fd = wake_fd, .events = ZMQ_POLLIN};
+    if (zmq_poll(items, count, wait_ms) <= 0)
         return false;
     return link->socket && (items[0].revents & ZMQ_POLLIN) != 0;
 }

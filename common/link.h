@@ -4,7 +4,9 @@
  * destroy the socket, open a new one, say HELLO. A link does no protocol: it owns one socket with
  * the settings that libzmq needs (docs/architecture.md, "Sockets"), and sends and receives single
  * frames without ever blocking. Connecting goes on in the background and is tried again every 0.1
- * to 1 s. A link is not thread-safe: one thread, like the socket. All links of a process share one
+ * to 1 s. A socket whose connection broke gets another one in the background, too, and says nothing
+ * of it; a link that watches tells. A link is not thread-safe: one thread, like the socket. All
+ * links of a process share one
  * context of libzmq, which lives as long as there is one; a forked child gets its own and leaves
  * its parent's links alone.
  */
@@ -23,6 +25,7 @@ struct link_options {
     const char *endpoint;
     const char *curve_server_key; /* Z85, NULL: plain */
     const char *curve_key_file;   /* of certificate.h; NULL: a passing key */
+    bool watches;                 /* for link_has_broken */
 };
 
 /* Once a process, before the first link or context, idempotent and thread-safe: seeds what libzmq
@@ -52,12 +55,18 @@ enum status link_send(struct link *link, const void *data, size_t count);
  * dropped whole. */
 enum status link_receive(struct link *link, const uint8_t **data, size_t *count);
 
+/* Whether the connection that the socket had has broken since the socket was opened: the peer
+ * ended, was started anew, or sent us away. Told once. Everything that came before is there to be
+ * received already. False for ever without `watches`. */
+bool link_has_broken(struct link *link);
+
 /* Readable when link_receive may have something. Edge-triggered: after every link_send and
  * link_receive, drain until BUSY before sleeping on it. -1 without a socket. */
 int link_fd(const struct link *link);
 
-/* Wait until something is there, `wake_fd` (or -1) is readable, `wait_ms` passed (-1: for ever), or
- * a signal came. Returns true when link_receive is worth a call; it may still be BUSY. */
+/* Wait until something is there, the connection broke, `wake_fd` (or -1) is readable, `wait_ms`
+ * passed (-1: for ever), or a signal came. Returns true when link_receive is worth a call; it may
+ * still be BUSY. */
 bool link_wait(struct link *link, int wake_fd, int wait_ms);
 
 #endif

@@ -10,6 +10,7 @@
 #include "bytes.h"
 #include "clock.h"
 #include "quantity.h"
+#include "utf8.h"
 
 enum {
     LINE_BYTES_MAX = 4096, /* PIPE_BUF: longer writes to a pipe may be mixed with others' */
@@ -90,7 +91,7 @@ static void append_escaped(struct line *line, const char *text, bool quoted)
 {
     struct bytes rest = bytes_of(text);
     while (rest.count > 0) {
-        uint32_t count = bytes_utf8_first(rest);
+        uint32_t count = (uint32_t)utf8_first(rest.data, rest.count);
         char piece[16];
         bool quote = quoted && (rest.data[0] == '"' || rest.data[0] == '\\');
         if (count == 0 || quote || is_control(rest.data, count))

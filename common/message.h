@@ -130,6 +130,7 @@ struct task {
     struct bytes group;
     int64_t every_us; /* 0: none */
     int64_t rank;
+    bool once; /* the first ok removes the record, and needs no next time */
 };
 void task_write(struct wire_buffer *buffer, const struct task *task);
 void task_read(struct wire_reader *reader, struct task *task);

@@ -65,7 +65,7 @@ void resume_read(struct wire_reader *reader, struct resume *item)
 
 void task_write(struct wire_buffer *buffer, const struct task *task)
 {
-    wire_write_array(buffer, 14);
+    wire_write_array(buffer, task->once ? 15 : 14);
     write_name(buffer, &task->name);
     wire_write_uint(buffer, task->state);
     wire_write_int(buffer, task->due_us);
@@ -78,6 +78,8 @@ void task_write(struct wire_buffer *buffer, const struct task *task)
     wire_write_str(buffer, task->group);
     wire_write_int(buffer, task->every_us);
     wire_write_int(buffer, task->rank);
+    if (task->once)
+        wire_write_bool(buffer, true);
 }
 
 void task_read(struct wire_reader *reader, struct task *task)
@@ -95,6 +97,7 @@ void task_read(struct wire_reader *reader, struct task *task)
     task->group = fields_bytes_or_absent(&fields);
     task->every_us = fields_time(&fields);
     task->rank = fields_int(&fields);
+    task->once = fields_next(&fields) && wire_read_bool(fields.reader);
     fields_end(&fields);
 }
 

@@ -192,7 +192,8 @@ class Demo:
              "--queue", QUEUE, "-n", str(self.chosen.workers), "--plugin", PLUGIN,
              "--", f"min={INTERVAL}", f"max={INTERVAL_MAX}"],
             os.path.join(self.directory, "workers.log"))
-        say(f"{self.chosen.workers} workers for {self.chosen.seconds} s, or until Ctrl-C")
+        count = "1 worker" if self.chosen.workers == 1 else f"{self.chosen.workers} workers"
+        say(f"{count} for {self.chosen.seconds} s, or until Ctrl-C")
 
     def watch(self):
         """A line a second; the change in the middle of the run."""
@@ -249,7 +250,8 @@ cycles         {cycles:,} in {self.watched_for:.1f} s
 cycles/s       {cycles / self.watched_for:,.0f}
 lateness       p50 {milliseconds(stats['lateness_p50_us'])}, p99 \
 {milliseconds(stats['lateness_p99_us'])} (last 60 s), max {milliseconds(self.lateness_max_us)}
-files changed  {found.changed:,} (by their last look)
+files seen     {found.seen:,}; the first round takes {self.spread_s} s
+files changed  {found.changed:,}
 errors         {failed:,} failed runs, {found.unreadable:,} files that cannot be read
 bytes on disk  {disk:,}
 broker memory  {memory:,} bytes, {memory // max(1, stats['records'])} a record
@@ -287,11 +289,12 @@ class Found:
     """What the records say at the end."""
 
     def __init__(self, records):
-        self.records = self.changed = self.unreadable = 0
+        self.records = self.seen = self.changed = self.unreadable = 0
         self.keys = set()
         for record in records:
             self.records += 1
             self.keys.add(record["key"])
+            self.seen += "memo" in record or "note" in record
             self.changed += record.get("note") == "changed"
             self.unreadable += record.get("note", "changed") != "changed"
 

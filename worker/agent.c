@@ -27,6 +27,7 @@ struct agent {
     int64_t leave_us;    /* when to end in any case */
     uint64_t malformed;  /* told of so far */
     uint64_t welcomes;
+    bool has_broken; /* the link, of which not all that came before has been received */
     bool was_live;
     bool was_stopping;
     struct log_limit refusals;
@@ -139,7 +140,6 @@ static void deliver(struct agent *agent)
         .stopping = session_is_stopping(agent->session),
     };
     news.stop_status = session_stop_status(agent->session, &news.stop_reason);
-    news.probed = session_take_probe(agent->session, &news.probe_status);
     mailbox_deliver(agent->mailbox, &news);
 }
 
@@ -163,6 +163,7 @@ static void reopen_if_wanted(struct agent *agent, struct moment now)
     if (!session_wants_reopen(agent->session))
         return;
     enum status status = link_reopen(agent->link);
+    agent->has_broken = false;
     if (status == STATUS_OK) {
         session_opened(agent->session, now);
         return;
@@ -185,10 +186,25 @@ static int wait_ms(const struct agent *agent, struct moment now)
     return ms < WAIT_MS_MAX ? (int)ms : WAIT_MS_MAX;
 }
 
+/* Looks whether the link has broken before it receives, and says so when all that came before has
+ * been received: reports that were answered last need not be sent again. Returns whether there may
+ * be more to receive. */
+static bool take_in(struct agent *agent, struct moment now)
+{
+    if (link_has_broken(agent->link))
+        agent->has_broken = true;
+    if (receive_frames(agent, now))
+        return true;
+    if (agent->has_broken)
+        session_link_broke(agent->session, now);
+    agent->has_broken = false;
+    return false;
+}
+
 static void turn(struct agent *agent)
 {
     struct moment now = clock_now();
-    bool more = receive_frames(agent, now);
+    bool more = take_in(agent, now);
     carry_out_orders(agent, now);
     session_pass(agent->session, now);
     deliver(agent);

@@ -2,7 +2,7 @@
 
 #include "moment.h"
 #include "quantity.h"
-#include "text.h"
+#include "utf8.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -144,7 +144,7 @@ void command_fill(struct command *command, const struct everdue_task *task, int6
     add_number(&variables, "FAILURES", task->failures);
     add_number(&variables, "DEADLINE_MS", left_us > 0 ? left_us / US_PER_MS : 0);
     if (task->memo.data && task->memo.count <= MEMO_VARIABLE_BYTES_MAX &&
-        text_is_utf8(task->memo.data, task->memo.count))
+        utf8_check(task->memo.data, task->memo.count))
         add_variable(&variables, "MEMO", task->memo);
     command->environment[command->base_count + variables.count] = NULL;
 }

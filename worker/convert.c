@@ -20,6 +20,7 @@ void convert_task(const struct task *task, const char *queue, struct everdue_tas
         .crashes = task->crashes,
         .rank = task->rank,
         .every_us = task->every_us,
+        .once = task->once,
         .payload = convert_out(task->payload),
         .memo = convert_out(task->memo),
         .group = convert_out(task->group),

@@ -3,6 +3,8 @@
 #include "log.h"
 #include "moment.h"
 #include "quantity.h"
+#include "task_json.h"
+#include "utf8.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -60,10 +62,10 @@ static void log_error_line(const char *line, size_t count, bool is_whole, void *
     char key[KEY_BYTES_MAX + 1];
 
     (void)is_whole;
-    if (text_first_line(text, sizeof text, line, count) == 0)
+    if (utf8_first_line(text, sizeof text, line, count) == 0)
         return;
-    text_first_line(run->last_error, sizeof run->last_error, line, count);
-    text_first_line(key, sizeof key, run->claim.task->key.data, run->claim.task->key.count);
+    utf8_first_line(run->last_error, sizeof run->last_error, line, count);
+    utf8_first_line(key, sizeof key, run->claim.task->key.data, run->claim.task->key.count);
     log_line(LOG_INFO, text, "key", key, NULL);
 }
 
@@ -211,7 +213,7 @@ static void fail(struct exec_run *run, struct everdue_result *result, enum everd
         return;
     char line[sizeof run->error];
     snprintf(line, sizeof line, "%s%s%s", what, run->last_error[0] ? ": " : "", run->last_error);
-    size_t count = text_first_line(run->error, sizeof run->error, line, strlen(line));
+    size_t count = utf8_first_line(run->error, sizeof run->error, line, strlen(line));
     result->error = (struct everdue_bytes){run->error, count};
 }
 
@@ -222,14 +224,14 @@ static void take_note(struct exec_run *run, struct everdue_result *result, const
     if (state)
         used =
             (size_t)snprintf(run->note, sizeof run->note, run->output.count ? "%s: " : "%s", state);
-    used += text_first_line(run->note + used, sizeof run->note - used,
+    used += utf8_first_line(run->note + used, sizeof run->note - used,
                             run->output.count ? run->output.data : "", run->output.count);
     if (used)
         result->note = (struct everdue_bytes){run->note, used};
 }
 
 /* Standard output as a result object or a note. Returns what is wrong with the object, or NULL. */
-static const char *take_output(struct exec_run *run, const char *state, struct answer *answer,
+static const char *take_output(struct exec_run *run, const char *state, struct result_json *answer,
                                struct everdue_result *result)
 {
     everdue_result_init(result);
@@ -239,7 +241,7 @@ static const char *take_output(struct exec_run *run, const char *state, struct a
     }
     if (run->output_is_cut || run->output.failed)
         return "the result object is longer than 64 KiB";
-    bool is_object = answer_read(answer, run->output.data, run->output.count);
+    bool is_object = result_json_read(answer, run->output.data, run->output.count);
     *result = answer->result;
     if (state && result->note.count == 0)
         result->note = everdue_text(state);
@@ -275,7 +277,7 @@ static void apply_verdict(struct exec_run *run, enum exit_verdict verdict, const
 }
 
 enum exit_verdict exec_run_finish(struct exec_run *run, int wait_status,
-                                  const struct options *options, struct answer *answer,
+                                  const struct options *options, struct result_json *answer,
                                   struct everdue_result *result)
 {
     enum exit_verdict verdict = exit_map_verdict(options->exit_map, wait_status);

@@ -16,7 +16,7 @@
 #include "exit_map.h"
 #include "handler.h"
 #include "lines.h"
-#include "task_json.h"
+#include "result_json.h"
 #include "text.h"
 
 enum { EXEC_OUTPUT_BYTES_MAX = 65536, EXEC_LINE_BYTES_MAX = 1024 };
@@ -62,7 +62,7 @@ void exec_run_kill(struct exec_run *run);
 /* The process has ended: take what is left in its streams, close them, and say what the run came
  * to. `result` borrows from the run and `answer` until the next call of either. */
 enum exit_verdict exec_run_finish(struct exec_run *run, int wait_status,
-                                  const struct options *options, struct answer *answer,
+                                  const struct options *options, struct result_json *answer,
                                   struct everdue_result *result);
 
 #endif

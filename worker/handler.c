@@ -4,7 +4,7 @@
 #include "log.h"
 #include "moment.h"
 #include "status.h"
-#include "text.h"
+#include "utf8.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -155,11 +155,11 @@ void handler_report(struct handler *handler, struct claim *claim,
     char key[KEY_BYTES_MAX + 1];
     char why[NOTE_BYTES_MAX + 32] = "the handler asked to stop";
 
-    text_first_line(key, sizeof key, claim->task->key.data, claim->task->key.count);
+    utf8_first_line(key, sizeof key, claim->task->key.data, claim->task->key.count);
     if (result->stop && result->error.count) {
         size_t used = strlen(why);
         used += (size_t)snprintf(why + used, sizeof why - used, ": ");
-        text_first_line(why + used, sizeof why - used, result->error.data, result->error.count);
+        utf8_first_line(why + used, sizeof why - used, result->error.data, result->error.count);
     }
     bool stops = result->stop;
     int status = everdue_worker_report(claim->worker, claim->task, result);
@@ -200,7 +200,7 @@ void handler_fault(struct handler *handler, int exit_code, const char *what,
 {
     char text[KEY_BYTES_MAX + 1];
 
-    text_first_line(text, sizeof text, key.data, key.count);
+    utf8_first_line(text, sizeof text, key.data, key.count);
     log_line(LOG_ERR, what, "key", key.count ? text : NULL, NULL);
     if (handler->exit_code == 0)
         handler->exit_code = exit_code;

@@ -5,6 +5,7 @@
 #include "exec_run.h"
 #include "log.h"
 #include "moment.h"
+#include "utf8.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -25,7 +26,7 @@ struct exec {
     struct exec_run *runs;
     size_t run_count; /* places */
     size_t busy_count;
-    struct answer answer;
+    struct result_json answer;
     struct log_limit unknown_limit;
     int64_t check_mono_us; /* when to ask again whether leases are cancelled */
     char not_found_keys[NOT_FOUND_KEYS][KEY_BYTES_MAX + 1];
@@ -116,7 +117,7 @@ static bool count_not_found(struct exec *exec, struct everdue_bytes key)
 {
     char text[KEY_BYTES_MAX + 1];
 
-    text_first_line(text, sizeof text, key.data, key.count);
+    utf8_first_line(text, sizeof text, key.data, key.count);
     for (size_t i = 0; i < exec->not_found_count; i++) {
         if (strcmp(text, exec->not_found_keys[i]) == 0)
             return false;
@@ -265,7 +266,7 @@ int handler_exec_run(struct handler *handler)
         command_release(&exec.command);
         return EX_OSERR;
     }
-    answer_init(&exec.answer);
+    result_json_init(&exec.answer);
     for (size_t i = 0; i < exec.run_count; i++)
         exec_run_init(&exec.runs[i]);
     if (handler_connect(handler))
@@ -273,7 +274,7 @@ int handler_exec_run(struct handler *handler)
     for (size_t i = 0; i < exec.run_count; i++)
         exec_run_release(&exec.runs[i]);
     free(exec.runs);
-    answer_release(&exec.answer);
+    result_json_release(&exec.answer);
     command_release(&exec.command);
     return handler->exit_code;
 }

@@ -6,7 +6,9 @@
 #include "moment.h"
 #include "pipe_child.h"
 #include "quantity.h"
+#include "result_json.h"
 #include "task_json.h"
+#include "utf8.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +33,7 @@ struct pipe {
     struct sent *window;
     size_t sent_count;
     struct claim held; /* has the same lease number as another broker's task that is out */
-    struct answer answer;
+    struct result_json answer;
     struct text line;
     bool is_cautious; /* the last child died: one task at a time until this one answers */
     bool has_hinted;  /* this child was told about buffered output */
@@ -62,7 +64,7 @@ static void log_beginning(const char *what, const char *line, size_t count)
 {
     char begin[LINE_BEGIN_BYTES];
 
-    text_first_line(begin, sizeof begin, line, count);
+    utf8_first_line(begin, sizeof begin, line, count);
     log_line(LOG_WARNING, what, "line", begin, NULL);
 }
 
@@ -79,7 +81,7 @@ static void touch(struct pipe *pipe, struct sent *sent)
 
 static void report(struct pipe *pipe, struct sent *sent)
 {
-    struct answer *answer = &pipe->answer;
+    struct result_json *answer = &pipe->answer;
     struct claim claim = sent->claim;
 
     if (answer->error[0]) {
@@ -101,7 +103,7 @@ static void take_line(const char *line, size_t count, bool is_whole, void *user)
 {
     struct pipe *pipe = user;
 
-    if (!is_whole || !answer_read(&pipe->answer, line, count)) {
+    if (!is_whole || !result_json_read(&pipe->answer, line, count)) {
         if (pipe->junk_count++ == 0)
             log_beginning("a line of the child is no JSON object; such lines are skipped", line,
                           count);
@@ -395,14 +397,14 @@ int handler_pipe_run(struct handler *handler)
         free(pipe.window);
         return EX_OSERR;
     }
-    answer_init(&pipe.answer);
+    result_json_init(&pipe.answer);
     if (handler_connect(handler))
         run(&pipe);
     if (pipe.junk_count || pipe.stray_count)
         log_line(LOG_INFO, "lines of the child that were skipped", "no_json",
                  log_u64(pipe.junk_count), "no_lease", log_u64(pipe.stray_count), NULL);
     pipe_child_release(&pipe.child);
-    answer_release(&pipe.answer);
+    result_json_release(&pipe.answer);
     text_release(&pipe.line);
     free(pipe.window);
     return handler->exit_code;

@@ -69,7 +69,6 @@ struct lease {
 
     /* The mail: the caller's until the lease is handed over. */
     enum lease_mail mail;
-    bool probe; /* the caller waits for the answer to this report */
     struct report_sheet *sheet;
     size_t report_offset;
     uint32_t report_bytes;

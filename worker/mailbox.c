@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "moment.h"
@@ -27,18 +26,12 @@ bool mailbox_init(struct mailbox *mailbox)
     atomic_init(&mailbox->payload_bytes_max, PAYLOAD_BYTES_DEFAULT);
     atomic_init(&mailbox->stopping, false);
     pthread_mutex_init(&mailbox->lock, NULL);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&mailbox->probe_answered, &monotonic);
-    pthread_condattr_destroy(&monotonic);
     return true;
 }
 
 void mailbox_release(struct mailbox *mailbox)
 {
     free(mailbox->orders.touches);
-    pthread_cond_destroy(&mailbox->probe_answered);
     pthread_mutex_destroy(&mailbox->lock);
     close(mailbox->agent_fd);
     close(mailbox->caller_fd);
@@ -174,26 +167,6 @@ void mailbox_counts(struct mailbox *mailbox, struct everdue_worker_counts *count
     unlock(mailbox);
 }
 
-enum status mailbox_wait_probe(struct mailbox *mailbox, uint32_t wait_ms)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += wait_ms / 1000;
-    until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
-    lock(mailbox);
-    int error = 0;
-    while (!mailbox->probed && error == 0)
-        error = pthread_cond_timedwait(&mailbox->probe_answered, &mailbox->lock, &until);
-    enum status status = mailbox->probed ? mailbox->probe_status : STATUS_TIMED_OUT;
-    mailbox->probed = false;
-    unlock(mailbox);
-    return status;
-}
-
 /* --- the agent's side ------------------------------------------------------------------------- */
 
 void mailbox_collect(struct mailbox *mailbox, struct mailbox_orders *orders)
@@ -222,10 +195,5 @@ void mailbox_deliver(struct mailbox *mailbox, const struct mailbox_news *news)
     }
     if (news->stopping)
         note_stop(mailbox, news->stop_status, news->stop_reason);
-    if (news->probed) {
-        mailbox->probed = true;
-        mailbox->probe_status = news->probe_status;
-        pthread_cond_signal(&mailbox->probe_answered);
-    }
     unlock(mailbox);
 }

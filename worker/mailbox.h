@@ -41,13 +41,10 @@ struct mailbox_news {
     bool stopping;
     enum status stop_status;
     const char *stop_reason;
-    bool probed;
-    enum status probe_status;
 };
 
 struct mailbox {
     pthread_mutex_t lock;
-    pthread_cond_t probe_answered;
     int agent_fd;
     int caller_fd;
     bool agent_woken;
@@ -60,8 +57,6 @@ struct mailbox {
     atomic_bool stopping;
     enum status stop_status;
     char stop_reason[SESSION_TEXT_BYTES];
-    bool probed;
-    enum status probe_status;
 };
 
 /* False: no file descriptors. */
@@ -82,8 +77,6 @@ bool mailbox_is_stopping(struct mailbox *mailbox);
 enum status mailbox_stop_status(struct mailbox *mailbox, const char **reason);
 void mailbox_leave(struct mailbox *mailbox, uint32_t leave_ms);
 void mailbox_counts(struct mailbox *mailbox, struct everdue_worker_counts *counts);
-/* The answer to the report that was sent with `probe`; TIMED_OUT after `wait_ms`. */
-enum status mailbox_wait_probe(struct mailbox *mailbox, uint32_t wait_ms);
 
 /* --- the agent's side ------------------------------------------------------------------------- */
 

@@ -2,6 +2,7 @@
 
 #include "log.h"
 #include "moment.h"
+#include "utf8.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -165,7 +166,7 @@ static void log_error_line(const char *line, size_t count, bool is_whole, void *
     char text[PIPE_ERROR_BYTES_MAX + 1];
 
     (void)is_whole;
-    if (text_first_line(text, sizeof text, line, count))
+    if (utf8_first_line(text, sizeof text, line, count))
         log_line(LOG_INFO, text, "child", log_i64(child->pid), NULL);
 }
 

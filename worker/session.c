@@ -109,6 +109,23 @@ static void requeue_all(struct session *session)
     }
 }
 
+void session_resend(struct session *session, struct lease *lease)
+{
+    if (session_is_report(lease)) {
+        session->counts.repeated++;
+        lease_list_append(&session->ready, lease, LEASE_READY);
+    } else {
+        lease_list_append(&session->returning, lease, LEASE_RETURNING);
+    }
+}
+
+/* Another connection is another try. */
+static void requeue_later_ones(struct session *session)
+{
+    while (session->later.first)
+        session_resend(session, session->later.first);
+}
+
 void session_forget_unbegun(struct session *session)
 {
     if (session->state == SESSION_LIVE || session->announcements)
@@ -131,6 +148,7 @@ static void break_until(struct session *session, int64_t reopen_us)
     session->wish_count = 0;
     session_drop_announcements(session);
     requeue_all(session);
+    requeue_later_ones(session);
     session_forget_unbegun(session);
 }
 
@@ -143,14 +161,25 @@ static int64_t jittered(const struct session *session, int64_t backoff_us, int64
     return backoff_us / 2 + (int64_t)(hash >> 32) % (backoff_us / 2 + 1);
 }
 
-void session_break(struct session *session, struct moment now)
+static void back_off(struct session *session, struct moment now)
 {
-    if (session->state == SESSION_GREETING && session->greeting_us < GREETING_MAX_US)
-        session->greeting_us *= 2;
     break_until(session, now.mono_us + jittered(session, session->backoff_us, now.mono_us));
     session->backoff_us *= 2;
     if (session->backoff_us > BACKOFF_MAX_US)
         session->backoff_us = BACKOFF_MAX_US;
+}
+
+void session_break(struct session *session, struct moment now)
+{
+    if (session->state == SESSION_GREETING && session->greeting_us < GREETING_MAX_US)
+        session->greeting_us *= 2;
+    back_off(session, now);
+}
+
+void session_link_broke(struct session *session, struct moment now)
+{
+    if (session->state == SESSION_LIVE || session->state == SESSION_GREETING)
+        back_off(session, now);
 }
 
 void session_break_at_once(struct session *session, struct moment now)
@@ -266,12 +295,4 @@ enum status session_take_refusal(struct session *session, const char **text)
     *text = session->refusal_text;
     session->refusal = STATUS_OK;
     return status;
-}
-
-bool session_take_probe(struct session *session, enum status *status)
-{
-    bool probed = session->probed;
-    *status = session->probe_status;
-    session->probed = false;
-    return probed;
 }

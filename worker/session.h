@@ -8,14 +8,14 @@
  *   CLOSED ------------------> GREETING ------------> LIVE ------------------------> ENDED
  *     ^                           |                     |                              ^
  *     +---------------------------+---------------------+------------------------------+
- *       no WELCOME, silence, no-session, BYE: back-off,      left with nothing in hand
- *       then session_wants_reopen
+ *       the link broke, no WELCOME, silence, no-session,     left with nothing in hand
+ *       BYE: back-off, then session_wants_reopen
  *
  * What it promises: a report is kept until it is answered, and sent again after a reconnect, after
- * `busy` and the like, or when its answer was lost; leases that are held are announced before that,
- * and touched until the run has lasted `timeout_us`; with another store than before all is dropped.
- * It pings after a second without a word (or a heartbeat, if that is less), earlier than the
- * protocol asks, so that a broker that was started anew is noticed within about a second.
+ * `busy` and the like, or when its answer was lost; leases that are held or whose report is not
+ * answered are announced before that; those that are held are touched until the run has lasted
+ * `timeout_us`; with another store than before all is dropped. While nothing happens it wants to be
+ * woken once a heartbeat and no more: a broker that was started anew is noticed by the link.
  */
 #ifndef EVERDUE_WORKER_SESSION_H
 #define EVERDUE_WORKER_SESSION_H
@@ -63,6 +63,8 @@ void session_destroy(struct session **session);
 void session_opened(struct session *session, struct moment now);
 /* It could not be opened; it is wanted again a second later. */
 void session_open_failed(struct session *session, struct moment now);
+/* Its connection broke; all that had come over it has been received. */
+void session_link_broke(struct session *session, struct moment now);
 /* The bytes are borrowed during the call. */
 void session_receive(struct session *session, const uint8_t *data, size_t count, struct moment now);
 /* After what has arrived has been received. */
@@ -121,8 +123,5 @@ uint32_t session_payload_bytes_max(const struct session *session);
 
 /* Why the broker refused us last, since the last call: OK when it did not. `text` is borrowed. */
 enum status session_take_refusal(struct session *session, const char **text);
-
-/* Whether a report with `probe` has been answered since the last call, and how. */
-bool session_take_probe(struct session *session, enum status *status);
 
 #endif

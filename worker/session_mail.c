@@ -11,13 +11,9 @@ void session_end_lease(struct session *session, struct lease *lease)
         lease_blocks_drop(&session->blocks, lease);
 }
 
-static void end_report(struct session *session, struct lease *lease, enum status status)
+static void end_report(struct session *session, struct lease *lease)
 {
     session->counts.outbox--;
-    if (lease->probe) {
-        session->probed = true;
-        session->probe_status = status;
-    }
     session_end_lease(session, lease);
 }
 
@@ -48,7 +44,7 @@ static void drop_list(struct session *session, struct lease_list *list)
         }
         atomic_store(&lease->ends_us, 0);
         if (session_is_report(lease))
-            end_report(session, lease, STATUS_GONE);
+            end_report(session, lease);
         else
             session_end_lease(session, lease);
     }
@@ -85,7 +81,7 @@ static void report(struct session *session, struct lease *lease)
     session->counts.outbox++;
     if (lease->place == LEASE_NOWHERE) {
         session->counts.refused++;
-        end_report(session, lease, STATUS_GONE);
+        end_report(session, lease);
         return;
     }
     lease_list_append(&session->ready, lease, LEASE_READY);
@@ -177,11 +173,6 @@ static bool replace(struct lease *lease, enum status status)
 static void give_back_unreported(struct session *session, struct lease *lease, bool begun)
 {
     session->counts.outbox--;
-    if (lease->probe) {
-        session->probed = true;
-        session->probe_status = STATUS_NO_NEXT;
-        lease->probe = false;
-    }
     lease->mail = begun ? LEASE_MAIL_BEGUN : LEASE_MAIL_UNBEGUN;
     give_back(session, lease, begun);
 }
@@ -191,10 +182,10 @@ void session_settle_report(struct session *session, struct lease *lease, enum st
 {
     if (status >= 0) {
         session->counts.acknowledged++;
-        end_report(session, lease, status);
+        end_report(session, lease);
     } else if (status == STATUS_STALE || status == STATUS_GONE) {
         session->counts.refused++;
-        end_report(session, lease, status);
+        end_report(session, lease);
     } else if (status == STATUS_NO_NEXT) {
         session->counts.refused++;
         give_back_unreported(session, lease, false);

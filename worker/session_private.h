@@ -29,6 +29,7 @@ enum {
 struct announcement {
     struct announcement *next;
     struct wire_buffer frame;
+    size_t array; /* where its items are counted */
     struct request *request;
 };
 
@@ -94,13 +95,11 @@ struct session {
 
     enum status refusal;
     char refusal_text[SESSION_TEXT_BYTES];
-    bool probed;
-    enum status probe_status;
     struct session_counts counts;
 };
 
-/* Backs off, then wants the link opened again. What was sent and not answered is to be sent again.
- */
+/* Backs off, then wants the link opened again. What was sent and not answered, or was to be sent
+ * later, is to be sent again. */
 void session_break(struct session *session, struct moment now);
 /* The same without back-off. */
 void session_break_at_once(struct session *session, struct moment now);
@@ -121,6 +120,8 @@ void session_end_lease(struct session *session, struct lease *lease);
 /* An unanswered request's items go back to where they were; the request is freed. */
 void session_requeue(struct session *session, struct request *request);
 void session_drop_announcements(struct session *session);
+/* A report, or one to be given back, that waits in `later`: to be sent now. */
+void session_resend(struct session *session, struct lease *lease);
 
 /* A lease that is not announced counts as given back, uncounted. So while there is no connection,
  * and no announcement made for the next one, those that are to be given back so need no message. */

@@ -52,55 +52,53 @@ static struct announcement *announcement_new(struct session *session)
     wire_buffer_init(&made->frame);
     message_write_head(&made->frame, MESSAGE_RESUME, 2);
     wire_write_uint(&made->frame, made->request->id);
+    made->array = wire_write_array_later(&made->frame);
     return made;
 }
 
-/* As many of the list from `*lease` on as one message takes. False: no memory. */
-static bool announce(struct announcement *announcement, struct lease **lease)
+/* Into the last announcement, or another one when that is full. False: no memory. */
+static bool announce(struct session *session, struct announcement **last, const struct lease *lease)
 {
-    struct wire_buffer *frame = &announcement->frame;
-    struct request *request = announcement->request;
-    size_t array = wire_write_array_later(frame);
-    for (; *lease && has_room(frame, request->number_count); *lease = (*lease)->next) {
-        if ((*lease)->place == LEASE_RETURNING && !(*lease)->give_back_begun)
-            continue;
-        const struct resume item = {name_of(*lease), (*lease)->task.state};
-        resume_write(frame, &item);
-        request->numbers[request->number_count++] = (*lease)->task.lease;
-    }
-    wire_patch_array(frame, array, request->number_count);
-    return !frame->failed;
-}
-
-static bool announce_list(struct session *session, struct announcement ***end,
-                          const struct lease_list *list, uint32_t *count)
-{
-    struct lease *lease = list->first;
-    while (lease) {
+    if (!*last || !has_room(&(*last)->frame, (*last)->request->number_count)) {
         struct announcement *made = announcement_new(session);
         if (!made)
             return false;
-        **end = made;
-        *end = &made->next;
-        if (!announce(made, &lease))
-            return false;
-        *count += made->request->number_count;
+        *(*last ? &(*last)->next : &session->announcements) = made;
+        *last = made;
     }
+    struct request *request = (*last)->request;
+    const struct resume item = {name_of(lease), lease->task.state};
+    resume_write(&(*last)->frame, &item);
+    request->numbers[request->number_count++] = lease->task.lease;
+    wire_patch_array(&(*last)->frame, (*last)->array, request->number_count);
+    return !(*last)->frame.failed;
+}
+
+static bool announce_list(struct session *session, struct announcement **last,
+                          const struct lease_list *list)
+{
+    for (const struct lease *lease = list->first; lease; lease = lease->next)
+        if (!announce(session, last, lease))
+            return false;
     return true;
 }
 
-/* The leases that are held, and those to be given back as crashes, as they stand now. */
+/* The leases that are held, those to be given back as crashes, and those whose report was not
+ * answered, as they stand now. (A lease that is not announced is with somebody else at once, though
+ * its report would be here in a moment.) False: no memory. */
 static bool announce_all(struct session *session, uint32_t *count)
 {
-    struct announcement **end = &session->announcements;
-    *count = 0;
+    struct announcement *last = NULL;
     session_drop_announcements(session);
     session_forget_unbegun(session);
-    if (announce_list(session, &end, &session->held, count) &&
-        announce_list(session, &end, &session->returning, count))
-        return true;
-    session_drop_announcements(session);
-    return false;
+    if (!announce_list(session, &last, &session->held) ||
+        !announce_list(session, &last, &session->returning) ||
+        !announce_list(session, &last, &session->ready)) {
+        session_drop_announcements(session);
+        return false;
+    }
+    *count = (uint32_t)(session->held.count + session->returning.count + session->ready.count);
+    return true;
 }
 
 static bool write_hello(struct session *session)

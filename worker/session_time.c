@@ -1,14 +1,5 @@
 #include "session_private.h"
 
-/* The protocol lets both sides be silent for a heartbeat. A worker asks earlier: a broker that was
- * started anew answers `no-session`, and waits a few seconds for its workers to announce. */
-enum { PING_MAX_US = US_PER_S };
-
-static int64_t ping_us(const struct session *session)
-{
-    return session->heartbeat_us < PING_MAX_US ? session->heartbeat_us : PING_MAX_US;
-}
-
 static int64_t lost_us(const struct session *session)
 {
     return HEARTBEATS_LOST * session->heartbeat_us;
@@ -20,10 +11,11 @@ static int64_t later_of(int64_t a_us, int64_t b_us)
 }
 
 /* After a stall of our own (a suspended machine) the silence was ours: what the broker sent
- * meanwhile may still be on its way up to us, so it gets one more heartbeat. */
+ * meanwhile may still be on its way up to us, so it gets one more heartbeat. An idle session is
+ * woken once a heartbeat, a little late each time: that is no stall. */
 static void forgive_own_stall(struct session *session, int64_t now_us)
 {
-    if (now_us - session->passed_us <= later_of(session->heartbeat_us, PING_MAX_US))
+    if (now_us - session->passed_us <= 2 * session->heartbeat_us)
         return;
     session->heard_us =
         later_of(session->heard_us, now_us - lost_us(session) + session->heartbeat_us);
@@ -33,15 +25,8 @@ static void forgive_own_stall(struct session *session, int64_t now_us)
 
 static void send_later_ones(struct session *session, int64_t now_us)
 {
-    while (session->later.first && session->later.first->due_us <= now_us) {
-        struct lease *lease = session->later.first;
-        if (session_is_report(lease)) {
-            session->counts.repeated++;
-            lease_list_append(&session->ready, lease, LEASE_READY);
-        } else {
-            lease_list_append(&session->returning, lease, LEASE_RETURNING);
-        }
-    }
+    while (session->later.first && session->later.first->due_us <= now_us)
+        session_resend(session, session->later.first);
 }
 
 /* An answer that does not come was lost; asking twice does no harm. */
@@ -58,7 +43,7 @@ static void pass_live(struct session *session, struct moment now)
         return;
     }
     int64_t last_us = later_of(session->heard_us, session->pinged_us);
-    if (now.mono_us - last_us >= ping_us(session))
+    if (now.mono_us - last_us >= session->heartbeat_us)
         session->ping_wanted = true;
     repeat_unanswered(session, now.mono_us);
     send_later_ones(session, now.mono_us);
@@ -100,7 +85,7 @@ int64_t session_wait_until(const struct session *session)
     switch (session->state) {
     case SESSION_LIVE:
         earlier(&until_us, session->heard_us + lost_us(session));
-        earlier(&until_us, later_of(session->heard_us, session->pinged_us) + ping_us(session));
+        earlier(&until_us, later_of(session->heard_us, session->pinged_us) + session->heartbeat_us);
         if (session->inflight.first)
             earlier(&until_us, session->inflight.first->sent_us + lost_us(session));
         if (session->later.first)

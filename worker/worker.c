@@ -8,8 +8,6 @@
 #include "convert.h"
 #include "worker_private.h"
 
-enum { PROBE_WAIT_MS = 5000 };
-
 static struct lease *lease_of(const struct everdue_task *task)
 {
     return (struct lease *)(uintptr_t)task; /* task is its first member, and ours to change */
@@ -104,10 +102,11 @@ static uint32_t saturated(int64_t us)
     return us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
 }
 
+/* Whether neither the result nor the record says when the record comes round again. */
 static bool names_no_next(const struct report *report, const struct everdue_task *task)
 {
     return report->outcome == OUTCOME_OK && report->due_us == TIME_US_NEVER &&
-           report->in_us == TIME_US_NEVER && task->every_us == 0;
+           report->in_us == TIME_US_NEVER && task->every_us == 0 && !task->once;
 }
 
 /* Room in the sheet is undone when the report did not fit, so that those before it stay whole. */
@@ -142,27 +141,46 @@ static void drop_empty_sheet(struct everdue_worker *worker)
     worker->sheet = NULL;
 }
 
-/* Whether the record is a one-shot job, which needs no next time, only the broker knows. So the
- * first such report waits for its answer: a handler that forgot the next time learns it at once. */
-static enum status probe(struct everdue_worker *worker)
-{
-    worker_flush(worker);
-    enum status status = mailbox_wait_probe(&worker->mailbox, PROBE_WAIT_MS);
-    if (status >= 0)
-        worker->proven = true;
-    return status == STATUS_NO_NEXT ? STATUS_NO_NEXT : STATUS_OK;
-}
-
-static void stop_as_told(struct everdue_worker *worker, struct bytes error)
+static void stop_as_told(struct everdue_worker *worker, struct everdue_bytes error)
 {
     char reason[SESSION_TEXT_BYTES] = "the handler asked to stop";
-    error = bytes_cut_utf8(error, sizeof(reason) - 1);
-    if (error.count > 0) {
-        memcpy(reason, error.data, error.count);
-        reason[error.count] = '\0';
+    if (error.count > sizeof(reason))
+        error.count = sizeof(reason); /* the cut below looks for a character's end */
+    struct bytes text = bytes_cut_utf8(convert_in(error), sizeof(reason) - 1);
+    if (text.count > 0) {
+        memcpy(reason, text.data, text.count);
+        reason[text.count] = '\0';
     }
     worker_flush(worker);
     mailbox_stop(&worker->mailbox, STATUS_INTERRUPTED, reason);
+}
+
+/* The handler's mistake, not the record's: it is given back as if it had not begun. */
+static enum status stop_for_no_next(struct everdue_worker *worker, struct lease *lease)
+{
+    send_back(worker, lease, LEASE_MAIL_UNBEGUN);
+    worker_flush(worker);
+    mailbox_stop(&worker->mailbox, STATUS_NO_NEXT, status_text(STATUS_NO_NEXT));
+    return STATUS_NO_NEXT;
+}
+
+static enum status report_or_give_back(struct everdue_worker *worker, struct lease *lease,
+                                       const struct everdue_result *result, struct report *report)
+{
+    enum status status =
+        convert_result(result, atomic_load(&worker->mailbox.payload_bytes_max), report);
+    if (names_no_next(report, &lease->task)) {
+        if (worker->every_us == 0)
+            return stop_for_no_next(worker, lease);
+        report->in_us = worker->every_us;
+    }
+    if (!write_report(worker, lease, report)) {
+        drop_empty_sheet(worker);
+        send_back(worker, lease, LEASE_MAIL_BEGUN);
+        return STATUS_NO_MEMORY;
+    }
+    send_back(worker, lease, LEASE_MAIL_REPORT);
+    return status;
 }
 
 enum status worker_report(struct everdue_worker *worker, struct lease *lease,
@@ -177,25 +195,11 @@ enum status worker_report(struct everdue_worker *worker, struct lease *lease,
         .waited_us = saturated(begun_us - lease->arrived_us),
         .ran_us = saturated(mono_us - begun_us),
     };
-    enum status status =
-        convert_result(result, atomic_load(&worker->mailbox.payload_bytes_max), &report);
-    bool open_ended = names_no_next(&report, task);
-    if (open_ended && worker->every_us > 0)
-        report.in_us = worker->every_us;
-    lease->probe = open_ended && worker->every_us == 0 && !worker->proven;
-
-    if (!write_report(worker, lease, &report)) {
-        drop_empty_sheet(worker);
-        send_back(worker, lease, LEASE_MAIL_BEGUN);
-        return STATUS_NO_MEMORY;
-    }
-    bool probes = lease->probe;
-    send_back(worker, lease, LEASE_MAIL_REPORT);
-    if (probes)
-        status = probe(worker);
     if (result->stop)
-        stop_as_told(worker, report.error);
-    return status;
+        stop_as_told(worker, result->error);
+    enum status status = report_or_give_back(worker, lease, result, &report);
+    /* A handler that stops by itself has said why. */
+    return result->stop && status == STATUS_NO_NEXT ? STATUS_OK : status;
 }
 
 size_t worker_unflushed_bytes(const struct everdue_worker *worker)

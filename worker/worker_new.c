@@ -1,10 +1,9 @@
 #include "worker_private.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/random.h>
-#include <unistd.h>
+
+#include "hello_options.h"
 
 enum {
     CREDIT_DEFAULT = 64,
@@ -19,14 +18,10 @@ static const char *const default_queues[] = {"default", NULL};
 static const char *check(const struct everdue_worker_options *options)
 {
     const char *const *queues = options->queues ? options->queues : default_queues;
-    size_t count = 0;
-    for (; queues[count]; count++) {
-        if (count == SESSION_QUEUES_MAX)
-            return "more than 64 queues";
-        if (!bytes_are_queue_name(bytes_of(queues[count])))
-            return "a queue's name is 1 to 64 of A-Z a-z 0-9 . _ -";
-    }
-    if (count == 0)
+    const char *wrong = hello_options_check(queues);
+    if (wrong)
+        return wrong;
+    if (!queues[0])
         return "no queue is named";
     if (options->credit > CREDIT_MAX)
         return "the credit is over 16,384";
@@ -43,56 +38,24 @@ static const char *check(const struct everdue_worker_options *options)
 
 /* --- copies ----------------------------------------------------------------------------------- */
 
-/* A copy of what may be NULL, which stays NULL. False: no memory. */
-static bool copy(char **to, const char *from)
-{
-    *to = from ? strdup(from) : NULL;
-    return *to || !from;
-}
-
-static bool copy_name(struct everdue_worker *worker, const char *name)
-{
-    char own[SESSION_NAME_BYTES_MAX + 1] = "";
-    char host[128] = "";
-    if (name) {
-        struct bytes cut = bytes_cut_utf8(bytes_of(name), SESSION_NAME_BYTES_MAX);
-        memcpy(own, cut.data, cut.count);
-    } else {
-        gethostname(host, sizeof(host) - 1);
-        snprintf(own, sizeof(own), "%s:%ld", host, (long)getpid());
-    }
-    return copy(&worker->name, own);
-}
-
-static bool copy_queues(struct everdue_worker *worker, const char *const *queues)
-{
-    worker->queues = calloc(SESSION_QUEUES_MAX + 1, sizeof(char *));
-    if (!worker->queues)
-        return false;
-    for (size_t i = 0; queues[i]; i++)
-        if (!copy(&worker->queues[i], queues[i]))
-            return false;
-    return true;
-}
-
 static bool copy_options(struct everdue_worker *worker,
                          const struct everdue_worker_options *options)
 {
     worker->every_us = options->every_us;
     worker->stop_timeout_ms =
         options->stop_timeout_ms ? options->stop_timeout_ms : STOP_TIMEOUT_MS_DEFAULT;
-    return copy(&worker->endpoint, options->endpoint ? options->endpoint : EVERDUE_ENDPOINT) &&
-           copy_name(worker, options->name) &&
-           copy_queues(worker, options->queues ? options->queues : default_queues) &&
-           copy(&worker->curve_server_key, options->curve_server_key) &&
-           copy(&worker->curve_key_file, options->curve_key_file);
+    const char *endpoint = options->endpoint ? options->endpoint : EVERDUE_ENDPOINT;
+    return hello_options_copy(&worker->endpoint, endpoint) &&
+           hello_options_copy_name(&worker->name, options->name) &&
+           hello_options_copy_queues(&worker->queues,
+                                     options->queues ? options->queues : default_queues) &&
+           hello_options_copy(&worker->curve_server_key, options->curve_server_key) &&
+           hello_options_copy(&worker->curve_key_file, options->curve_key_file);
 }
 
 static void worker_free(struct everdue_worker *worker)
 {
-    for (size_t i = 0; worker->queues && worker->queues[i]; i++)
-        free(worker->queues[i]);
-    free(worker->queues);
+    hello_options_free_queues(worker->queues);
     free(worker->endpoint);
     free(worker->name);
     free(worker->curve_server_key);
@@ -110,7 +73,10 @@ static enum status start(struct everdue_worker *worker,
         queue_count++;
     uint32_t timeout_ms = options->timeout_ms ? options->timeout_ms : TIMEOUT_MS_DEFAULT;
     struct agent_options agent_options = {
-        .link = {worker->endpoint, worker->curve_server_key, worker->curve_key_file},
+        .link = {.endpoint = worker->endpoint,
+                 .curve_server_key = worker->curve_server_key,
+                 .curve_key_file = worker->curve_key_file,
+                 .watches = true},
         .session = {.name = bytes_of(worker->name),
                     .queues = (const char *const *)worker->queues,
                     .queue_count = queue_count,

@@ -14,7 +14,6 @@ struct everdue_worker {
     struct report_sheet *sheet;  /* the reports in `outgoing` */
     int64_t every_us;
     uint32_t stop_timeout_ms;
-    bool proven; /* an ok without a next time was taken: the records are one-shot jobs */
 
     /* copies of the options */
     char *endpoint;

@@ -54,27 +54,20 @@ int demo_put(struct context *context)
 
 /* --- the handler ------------------------------------------------------------------------------ */
 
-static const struct json_value *find(const struct json_object *object, const char *name)
-{
-    for (size_t i = 0; i < object->count; i++)
-        if (json_value_is(&object->members[i].name, name))
-            return &object->members[i].value;
-    return NULL;
-}
-
 /* The memo counts the runs: {"runs":3}. */
-static int64_t runs_of(const struct json_value *memo)
+static int64_t runs_of(const struct json_object *task)
 {
-    struct json_object object;
-    char why[96];
+    struct json_object memo;
+    struct json_value value;
+    char why[JSON_WHY_BYTES];
     int64_t runs = 0;
-    json_object_init(&object);
-    if (memo && !json_object_read(&object, memo->data, memo->count, why)) {
-        const struct json_value *value = find(&object, "runs");
-        if (!value || number_parse(value->data, value->count, 0, INT32_MAX, &runs))
-            runs = 0;
-    }
-    json_object_release(&object);
+    json_object_init(&memo);
+    if (json_object_find(task, "memo", &value) &&
+        !json_object_read(&memo, value.data, value.count, why) &&
+        json_object_find(&memo, "runs", &value) &&
+        number_parse(value.data, value.count, 0, INT32_MAX, &runs))
+        runs = 0;
+    json_object_release(&memo);
     return runs;
 }
 
@@ -92,25 +85,25 @@ bool demo_handle(const char *line, size_t count, int64_t now_us, struct text *pr
                  struct text *result)
 {
     struct json_object object;
+    struct json_value name, lease, due;
     struct text scratch;
     struct everdue_bytes key;
-    char why[96];
+    char why[JSON_WHY_BYTES];
     int64_t due_us;
-    bool is_task = false;
+    bool is_whole;
     json_object_init(&object);
     text_init(&scratch);
-    if (!json_object_read(&object, line, count, why) && text_reserve(&scratch, count)) {
-        const struct json_value *name = find(&object, "key");
-        const struct json_value *lease = find(&object, "lease");
-        const struct json_value *due = find(&object, "due");
-        is_task = name && lease && due && json_value_text(name, &scratch, &key) &&
-                  time_parse(due->data, due->count, &due_us) == NULL;
-        if (is_task) {
-            int64_t runs = runs_of(find(&object, "memo")) + 1;
-            print_task(printed, key, due_us, now_us, runs);
-            text_add_format(result, "{\"lease\":%.*s,\"memo\":{\"runs\":%lld}}\n",
-                            (int)lease->count, lease->data, (long long)runs);
-        }
+    bool is_task = !json_object_read(&object, line, count, why) && text_reserve(&scratch, count) &&
+                   json_object_find(&object, "key", &name) &&
+                   json_object_find(&object, "lease", &lease) &&
+                   json_object_find(&object, "due", &due) &&
+                   json_value_text(&name, &scratch, &key, &is_whole) &&
+                   time_parse(due.data, due.count, &due_us) == NULL;
+    if (is_task) {
+        int64_t runs = runs_of(&object) + 1;
+        print_task(printed, key, due_us, now_us, runs);
+        text_add_format(result, "{\"lease\":%.*s,\"memo\":{\"runs\":%lld}}\n", (int)lease.count,
+                        lease.data, (long long)runs);
     }
     text_release(&scratch);
     json_object_release(&object);

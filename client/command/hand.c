@@ -11,9 +11,9 @@
 #include "bounds.h"
 #include "quantity.h"
 #include "readable.h"
-#include "record_json.h"
 #include "result_json.h"
 #include "status.h"
+#include "task_json.h"
 
 enum { US_IN_MS = 1000 };
 
@@ -67,28 +67,6 @@ static error_t parse_take(int key, char *argument, struct argp_state *state)
     return ARGP_ERR_UNKNOWN;
 }
 
-static void add_task_json(struct text *text, const struct everdue_task *task, const char *queue,
-                          const struct text *lease)
-{
-    char due[QUANTITY_TEXT_BYTES];
-    text_add(text, "{", 1);
-    json_add_member(text, "key", task->key);
-    json_add_member(text, "queue", everdue_text(queue));
-    json_add_member(text, "lease", (struct everdue_bytes){lease->data, lease->count});
-    json_add_member(text, "due", everdue_text(time_format(task->due_us, 6, due)));
-    json_add_number(text, "lateness_ms", task->lateness_us / US_IN_MS);
-    json_add_number(text, "failures", task->failures);
-    json_add_number(text, "crashes", task->crashes);
-    json_add_bytes(text, "payload", task->payload);
-    json_add_bytes(text, "memo", task->memo);
-    if (task->group.count > 0)
-        json_add_member(text, "group", task->group);
-    json_add_number(text, "every_ms", task->every_us / US_IN_MS);
-    int64_t left_us = task->deadline_mono_us - clock_now().mono_us;
-    json_add_number(text, "deadline_ms", left_us > 0 ? left_us / US_IN_MS : 0);
-    text_add(text, "}", 1);
-}
-
 static void print_line(const char *name, struct everdue_bytes bytes)
 {
     struct text text;
@@ -130,7 +108,7 @@ static bool visit_task(const struct everdue_task *task, void *user)
     if (printer->context->format == OUTPUT_TEXT) {
         print_task(task, &lease, printer->count);
     } else {
-        add_task_json(&object, task, queue, &lease);
+        task_json_write_taken(&object, task, lease.data, clock_now().mono_us);
         output_list_add(&printer->list, &object);
     }
     printer->count++;
@@ -256,23 +234,22 @@ int command_report(struct context *context, int argc, char **argv)
         NULL,
         NULL};
     struct report_input input = {.context = context, .result = "{}"};
-    struct everdue_result result;
-    struct record_json reader;
+    struct result_json reader;
     struct text text;
     argp_parse(&argp, argc, argv, 0, NULL, &input);
     text_init(&text);
-    record_json_init(&reader);
+    result_json_init(&reader);
     int code = 0;
     if (!read_result(input.result, &text)) {
         context_say("standard input cannot be read");
         code = EX_NOINPUT;
-    } else if (!result_json_read(&reader, text.data, text.count, &result)) {
+    } else if (!result_json_read_strictly(&reader, text.data, text.count)) {
         context_say("RESULT: %s", reader.error);
         code = EX_DATAERR;
     } else {
-        code = send_report(&input, &result);
+        code = send_report(&input, &reader.result);
     }
-    record_json_release(&reader);
+    result_json_release(&reader);
     text_release(&text);
     return code;
 }

@@ -100,24 +100,24 @@ static bool read_reserved(const struct member_reader *reader, void *user)
     (void)user;
     snprintf(reader->error, reader->error_room,
              "\"%.*s\" is reserved for a later version; use \"every\"",
-             (int)reader->member->name.count, reader->member->name.data);
+             (int)reader->member.name.count, reader->member.name.data);
     return false;
 }
 
 static const struct member_field fields[] = {
-    {"key", SLOT_KEY, read_key},
-    {"payload", SLOT_PAYLOAD, read_payload},
-    {"payload_b64", SLOT_PAYLOAD, read_payload_b64},
-    {"due", SLOT_DUE, read_due},
-    {"due_ms", SLOT_DUE, read_due_ms},
-    {"every", SLOT_EVERY, read_every},
-    {"group", SLOT_GROUP, read_group},
-    {"rank", SLOT_RANK, read_rank},
-    {"once", SLOT_ONCE, read_once},
-    {"memo", SLOT_MEMO, read_memo},
-    {"memo_b64", SLOT_MEMO, read_memo_b64},
-    {"cron", SLOT_RESERVED, read_reserved},
-    {"tz", SLOT_RESERVED, read_reserved},
+    {"key", SLOT_KEY, read_key, false},
+    {"payload", SLOT_PAYLOAD, read_payload, false},
+    {"payload_b64", SLOT_PAYLOAD, read_payload_b64, false},
+    {"due", SLOT_DUE, read_due, false},
+    {"due_ms", SLOT_DUE, read_due_ms, false},
+    {"every", SLOT_EVERY, read_every, false},
+    {"group", SLOT_GROUP, read_group, false},
+    {"rank", SLOT_RANK, read_rank, false},
+    {"once", SLOT_ONCE, read_once, false},
+    {"memo", SLOT_MEMO, read_memo, false},
+    {"memo_b64", SLOT_MEMO, read_memo_b64, false},
+    {"cron", SLOT_RESERVED, read_reserved, false},
+    {"tz", SLOT_RESERVED, read_reserved, false},
 };
 
 void record_json_init(struct record_json *reader)
@@ -142,12 +142,9 @@ static void put_init(struct everdue_put *put)
 bool record_json_read(struct record_json *reader, const char *line, size_t count,
                       struct everdue_put *put)
 {
-    char why[96];
+    char why[JSON_WHY_BYTES];
     put_init(put);
-    text_clear(&reader->scratch);
-    /* A string without its escapes, and what its base64 stands for: together below twice the
-     * source, so nothing that was decoded moves. */
-    if (!text_reserve(&reader->scratch, 2 * count + 64)) {
+    if (!member_make_room(&reader->scratch, count)) {
         snprintf(reader->error, sizeof(reader->error), "out of memory");
         return false;
     }

@@ -4,7 +4,7 @@
 
 #include "context.h"
 #include "json.h"
-#include "lines.h"
+#include "line_reader.h"
 
 bool rejects_open(struct rejects *rejects, const char *source, const char *path)
 {
@@ -86,23 +86,23 @@ static int compare_lines(const void *a, const void *b)
 
 void rejects_fetch(struct rejects *rejects, const char *path)
 {
-    struct lines lines;
+    struct line_reader lines;
     const char *line;
     size_t count;
     size_t next = 0;
     if (rejects->late_count == 0)
         return;
-    if (!lines_open(&lines, path)) {
+    if (!line_reader_open(&lines, path)) {
         rejects->failed = true;
         return;
     }
     qsort(rejects->late, rejects->late_count, sizeof(*rejects->late), compare_lines);
     while (next < rejects->late_count) {
-        enum lines_event event = lines_next(&lines, &line, &count);
-        if (event == LINES_END || event == LINES_FAILED)
+        enum line_reader_event event = line_reader_next(&lines, &line, &count);
+        if (event == LINE_READER_END || event == LINE_READER_FAILED)
             break;
         const struct reject *late = &rejects->late[next];
-        if (event != LINES_LINE || lines.number != late->line)
+        if (event != LINE_READER_LINE || lines.number != late->line)
             continue;
         write_reject(rejects, late->line, everdue_status_text(late->status),
                      (struct everdue_bytes){line, count});
@@ -110,5 +110,5 @@ void rejects_fetch(struct rejects *rejects, const char *path)
     }
     if (next < rejects->late_count)
         rejects->failed = true;
-    lines_close(&lines);
+    line_reader_close(&lines);
 }

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "clock.h"
-#include "lines.h"
+#include "line_reader.h"
 #include "places.h"
 #include "progress.h"
 #include "quantity.h"
@@ -36,7 +36,7 @@ struct sync {
     int64_t every_us; /* or EVERDUE_ABSENT */
     struct everdue_sync_options options;
 
-    struct lines lines;
+    struct line_reader lines;
     struct record_json reader;
     struct rejects rejects;
     struct places places;
@@ -198,14 +198,14 @@ static int send_all(struct sync *sync)
     const char *line = "";
     size_t count = 0;
     while (!(is_stopped(sync) && sync->rejects.count >= REJECTS_NAMED_MAX)) {
-        enum lines_event event = lines_next(&sync->lines, &line, &count);
-        if (event == LINES_END)
+        enum line_reader_event event = line_reader_next(&sync->lines, &line, &count);
+        if (event == LINE_READER_END)
             return 0;
-        if (event == LINES_FAILED) {
+        if (event == LINE_READER_FAILED) {
             context_say("%s: %s; nothing was changed", sync->name, sync->lines.why);
             return EX_IOERR;
         }
-        if (event == LINES_TOO_LONG) {
+        if (event == LINE_READER_TOO_LONG) {
             rejects_add(&sync->rejects, sync->lines.number, "the line is longer than 1 MiB", NULL,
                         0);
             count = 0;
@@ -327,7 +327,7 @@ static int begin(struct sync *sync)
         }
     }
     bool is_shown = isatty(STDERR_FILENO) && sync->context->format == OUTPUT_TEXT;
-    progress_begin(&sync->progress, sync->name, is_shown ? lines_count(sync->path) : 0,
+    progress_begin(&sync->progress, sync->name, is_shown ? line_reader_count(sync->path) : 0,
                    clock_now().mono_us, is_shown);
     int status = everdue_sync_begin(sync->context->client, context_queue(sync->context),
                                     &sync->options, refused, sync);
@@ -387,7 +387,7 @@ int command_sync(struct context *context, int argc, char **argv)
     struct sync sync = {
         .context = context, .prune_max_ppm = PRUNE_MAX_PPM, .every_us = EVERDUE_ABSENT};
     argp_parse(&argp, argc, argv, 0, NULL, &sync);
-    if (!lines_open(&sync.lines, sync.path)) {
+    if (!line_reader_open(&sync.lines, sync.path)) {
         context_say("%s: %s", sync.name, sync.lines.why);
         return EX_NOINPUT;
     }
@@ -398,6 +398,6 @@ int command_sync(struct context *context, int argc, char **argv)
         code = end_rejects(&sync, run(&sync));
     places_release(&sync.places);
     record_json_release(&sync.reader);
-    lines_close(&sync.lines);
+    line_reader_close(&sync.lines);
     return code;
 }

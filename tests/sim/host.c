@@ -57,6 +57,8 @@ static void note_event(struct sim *sim, const struct event *event, enum status s
         line.lease = event->report->name.lease;
         line.state = event->report->state;
         line.detail = (int)event->report->outcome;
+        line.due_us = event->report->due_us;
+        line.in_us = event->report->in_us;
     } else if (event->kind == EVENT_RESUME) {
         line.queue = (int)session->queues[event->resume->name.queue];
         line.key = (int)model_index(event->resume->name.key);
@@ -74,9 +76,13 @@ static void note_event(struct sim *sim, const struct event *event, enum status s
     } else if (event->kind == EVENT_PUT) {
         line.queue = (int)model_index(event->put.queue);
         line.key = (int)model_index(event->put.put->key);
+        line.due_us = event->put.put->due_us;
+        line.in_us = event->put.put->in_us;
     } else if (event->kind == EVENT_SYNC_ITEM) {
         line.lease = event->sync_item.generation;
         line.key = (int)model_index(event->sync_item.put->key);
+        line.due_us = event->sync_item.put->due_us;
+        line.in_us = event->sync_item.put->in_us;
     } else if (event->kind >= EVENT_REMOVE && event->kind <= EVENT_UNPAUSE) {
         line.queue = (int)model_index(event->key.queue);
         if (event->kind <= EVENT_KICK)
@@ -256,10 +262,9 @@ static void carry_out(struct sim *sim, const struct effect *effect)
 }
 
 /* Tasks are borrowed until the next step, but an undelivered one is a step: its lease only. */
-void host_carry_out(struct sim *sim, bool is_after_grant)
+void host_carry_out(struct sim *sim)
 {
     struct host *host = &sim->host;
-    (void)is_after_grant;
     size_t count = host->effects.count;
     for (size_t i = 0; i < count && !sim->model.fault[0]; i++) {
         struct effect effect = host->effects.list[i];
@@ -292,18 +297,20 @@ void host_turn(struct sim *sim)
 {
     struct host *host = &sim->host;
     int64_t late_us = sim->now.mono_us - host->wake_us;
-    for (uint32_t i = 0; i < host->inbox_count && !sim->model.fault[0]; i++)
+    for (uint32_t i = 0; i < host->inbox_count && !sim->model.fault[0]; i++) {
         host_input(sim, &host->inbox[i]);
+        host_carry_out(sim); /* before a session's number is drawn again */
+    }
     host->inbox_count = 0;
     host_step(sim, &(struct event){.kind = EVENT_TIME, .stalled_us = late_us > 0 ? late_us : 0});
     if (sched_has_work(host->core.sched) && dice_chance(&sim->dice, sim->character.slices))
         host_step(sim,
                   &(struct event){.kind = EVENT_WORK, .budget = 1 + dice_below(&sim->dice, 60)});
-    host_carry_out(sim, false);
+    host_carry_out(sim);
     seal(sim);
     become_durable(sim);
     host_step(sim, &(struct event){.kind = EVENT_GRANT});
-    host_carry_out(sim, true);
+    host_carry_out(sim);
     release_answers(sim);
     if (!sim->model.fault[0])
         plan_wake(sim);

@@ -68,10 +68,11 @@ static void greet(struct sim *sim, const struct packet *packet)
     hello.uid[0] = (uint8_t)packet->queue;
     for (uint32_t i = 0; i < packet->queue_count; i++)
         hello.queues[i] = text(sim, 'q', packet->queues[i]);
-    uint32_t number;
-    do /* ends: peers are fewer than sessions */
-        number = dice_below(&sim->dice, MODEL_SESSIONS);
-    while (host->sessions[number].is_there);
+    uint32_t number = dice_below(&sim->dice, MODEL_SESSIONS), tried = 0;
+    for (; host->sessions[number].is_there && tried < MODEL_SESSIONS; tried++)
+        number = (number + 1) % MODEL_SESSIONS;
+    if (tried == MODEL_SESSIONS)
+        return; /* it says hello again later */
     struct event event = {.kind = EVENT_HELLO, .session = number, .hello = &hello};
     if (host_step(sim, &event))
         return;

@@ -231,7 +231,7 @@ void model_check_rest(struct model *model, struct moment now)
             const struct model_record *record = &model->now.records[queue][key];
             if (!record->exists || (record->is_parked && !record->lease))
                 continue;
-            if (record->lease || record->is_held || record->due_us <= now.wall_us)
+            if (record->due_us <= now.wall_us)
                 model_fail(model, "q%u k%u is stuck: due %.3f s ago, lease %llu%s", queue, key,
                            (double)(now.wall_us - record->due_us) / 1e6,
                            (unsigned long long)record->lease, record->is_held ? ", held" : "");
@@ -255,15 +255,16 @@ static void forget_lease(struct model_record *record, struct moment now)
     record->is_held = record->exists && !record->is_parked && record->due_us <= now.wall_us;
 }
 
-/* A commit goes on after a restart if its marker was written; if not, nothing had been changed. */
+/* A commit goes on after a restart if its marker was written, unless it had been carried out;
+ * without a marker nothing had been changed. */
 static void restart_sync(struct model *model, struct model_sync *sync)
 {
     bool goes_on = sched_sync_exists(model->core->sched, sync->generation);
     sync->request = 0;
-    if (sync->is_committed && goes_on)
+    if (sync->generation && sync->is_committed && goes_on)
         return;
-    if (sync->is_committed && sync->any_applied)
-        model_fail(model, "a commit that was begun is forgotten");
+    if (sync->generation && sync->is_committed && sync->any_applied)
+        model_sync_finish(model, sync);
     sync->generation = 0;
 }
 
@@ -336,6 +337,8 @@ static void credit(const struct model_step *step)
     uint32_t wanted = step->event->credit;
     step->model->sessions[step->event->session].credit = wanted < most ? wanted : most;
     model_expect(step, STATUS_OK, "credit");
+    if (wanted)
+        step->model->now.is_known[step->model->sessions[step->event->session].uid] = true;
 }
 
 static void pause_queue(const struct model_step *step)
@@ -352,6 +355,12 @@ static void kick_all(const struct model_step *step)
     if (step->status == STATUS_CONFLICT || step->status == STATUS_BUSY) {
         if (!model->kick_request[queue])
             model_fail(model, "kick of all: refused for no reason");
+        return;
+    }
+    if (step->status == STATUS_NOT_FOUND) { /* no such queue, then: it has no records */
+        for (uint32_t key = 0; key < MODEL_KEYS; key++)
+            if (model_record(model, queue, key)->exists)
+                model_fail(model, "kick of all: q%u is not found", queue);
         return;
     }
     model_expect(step, STATUS_OK, "kick of all");
@@ -427,6 +436,7 @@ void model_step(struct model *model, const struct event *event, enum status stat
     handlers[event->kind](&step);
     if (model->in_grace || model->has_held)
         model_let_go(&step);
+    model_check_parking(&step);
     for (uint32_t i = 0; i < model->touched_count; i++)
         compare(model, model->touched[i], step.now);
 }

@@ -16,9 +16,9 @@
 enum {
     MODEL_QUEUES = 3,
     MODEL_KEYS = 64,
-    MODEL_SESSIONS = 48, /* numbers of sessions, as the caller draws them */
+    MODEL_SESSIONS = 96, /* numbers of sessions, as the caller draws them */
     MODEL_KNOWN = 512,
-    MODEL_TAKES = 64,
+    MODEL_TAKES = 1024,
     MODEL_REMOVED = 256,
     MODEL_TOUCHED = 512,
     MODEL_ACCEPTED = 1 << 16,
@@ -132,6 +132,7 @@ struct model {
         uint32_t queue;
     } parks[64]; /* the last ones by count */
     uint32_t park_count;
+    bool is_unparked[MODEL_QUEUES];    /* in this event one at its limit was not parked */
     uint64_t accepted[MODEL_ACCEPTED]; /* leases whose report was accepted durably, a hash set */
     struct {
         uint64_t lease, seal;
@@ -158,7 +159,7 @@ void model_seal(struct model *model);
 /* Every record against the core's. */
 void model_compare_all(struct model *model, struct moment now);
 
-/* All records rest: none is due and none is out. What a quiet end must come to. */
+/* No record was due at `now` and still waits or is out: what a quiet end must come to. */
 void model_check_rest(struct model *model, struct moment now);
 
 /* --- among the files of the model --------------------------------------------------------------
@@ -213,6 +214,8 @@ void model_resume(const struct model_step *step);
 void model_undelivered(const struct model_step *step);
 /* The lease ends unreported. */
 void model_lose(const struct model_step *step, struct model_record *record, bool is_counted);
+/* When something at its limit was not parked, the budget must be used up. */
+void model_check_parking(const struct model_step *step);
 void model_accept_durable(struct model *model);
 
 /* sessions, time, grants */
@@ -235,6 +238,8 @@ void model_sync_commit(const struct model_step *step);
 void model_sync_abort(const struct model_step *step);
 void model_sync_slice(const struct model_step *step);
 void model_sync_resolve(const struct model_step *step, struct model_record *record, bool is_lost);
+/* No slice is to come: every key is as it shall be. */
+void model_sync_finish(struct model *model, struct model_sync *sync);
 void model_sync_touch(struct model *model, uint32_t queue, uint32_t key);
 void model_sync_drop_session(struct model *model, uint32_t session);
 

@@ -266,9 +266,8 @@ void model_sync_resolve(const struct model_step *step, struct model_record *reco
 }
 
 /* A key that no slice was seen to reach. */
-static void end_key(const struct model_step *step, struct model_sync *sync, uint32_t key)
+static void end_key(struct model *model, struct model_sync *sync, uint32_t key)
 {
-    struct model *model = step->model;
     uint32_t queue = queue_of(model, sync);
     struct model_record *record = model_record(model, queue, key);
     if (!sync->staged[key].is_given) {
@@ -285,13 +284,18 @@ static void end_key(const struct model_step *step, struct model_sync *sync, uint
     }
 }
 
+void model_sync_finish(struct model *model, struct model_sync *sync)
+{
+    for (uint32_t key = 0; key < MODEL_KEYS; key++)
+        if (!sync->is_applied[key] && !sync->is_touched[key])
+            end_key(model, sync, key);
+}
+
 static void end_commit(const struct model_step *step, struct model_sync *sync)
 {
     struct model *model = step->model;
     struct sync_counts counts;
-    for (uint32_t key = 0; key < MODEL_KEYS; key++)
-        if (!sync->is_applied[key] && !sync->is_touched[key])
-            end_key(step, sync, key);
+    model_sync_finish(model, sync);
     if (!sched_sync_counts(model->core->sched, sync->generation, &counts))
         model_fail(model, "sync: there are no counts");
     else if (counts.created != sync->counts.created || counts.pruned != sync->counts.pruned ||

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+enum { SLACK_US = 1000000 };
+
 /* --- sessions --------------------------------------------------------------------------------- */
 
 static void drop_takes(struct model *model, uint32_t session)
@@ -57,6 +59,18 @@ static uint32_t find_uid(const struct model *model, uint8_t uid)
     return MODEL_SESSIONS;
 }
 
+/* With those that takes gave, or only those that use credit. */
+static uint32_t count_leases(struct model *model, uint32_t session, bool with_taken)
+{
+    uint32_t count = 0;
+    for (struct model_record *record = model_first(model); record < model_end(model); record++)
+        count += record->lease && record->session == session && (with_taken || !record->is_take);
+    for (int i = 0; i < MODEL_REMOVED; i++)
+        count += model->removed[i].lease && model->removed[i].session == session &&
+                 (with_taken || !model->removed[i].is_take);
+    return count;
+}
+
 /* The same process over another connection: its leases are its own until it has announced. */
 static void replace_session(const struct model_step *step, uint32_t old)
 {
@@ -101,7 +115,11 @@ void model_hello(const struct model_step *step)
         session->queues[i] = model_index(hello->queues[i]);
         session->works_on[session->queues[i]] = true;
     }
-    if (session->queue_count) /* others have no leases to come back with */
+    if (old < MODEL_SESSIONS)
+        model->now.is_known[session->uid] = false;
+    /* One that may hold leases is waited for after a restart. */
+    bool is_awaited = model->in_grace && model->is_expected[session->uid];
+    if (session->credit || is_awaited || count_leases(model, step->event->session, true))
         model->now.is_known[session->uid] = true;
     if (session->resume_left == 0)
         all_announced(step, step->event->session);
@@ -117,13 +135,15 @@ void model_disconnect(const struct model_step *step)
 {
     struct model_session *session = &step->model->sessions[step->event->session];
     session->lost_mono_us = step->now.mono_us + step->event->wait_us;
+    drop_takes(step->model, step->event->session);
     if (step->event->wait_us == 0)
         model_end_session(step, step->event->session, true);
 }
 
 /* --- time ------------------------------------------------------------------------------------- */
 
-/* While its connection is broken it is waited for; else it is lost after three silent heartbeats. */
+/* While its connection is broken it is waited for; else it is lost after three silent heartbeats.
+ */
 static int64_t session_end_us(const struct model_session *session)
 {
     if (session->lost_mono_us != TIME_US_NEVER)
@@ -173,7 +193,8 @@ static void end_leases(const struct model_step *step, bool may_wait)
         model_lose(step, record, !record->is_unconfirmed);
     }
     for (int i = 0; i < MODEL_REMOVED; i++)
-        if (model->removed[i].end_mono_us <= step->now.mono_us && !may_wait)
+        if (model->removed[i].end_mono_us <= step->now.mono_us &&
+            (!may_wait || model_has_effect(step, EFFECT_CANCEL, model->removed[i].lease)))
             model->removed[i].lease = 0;
 }
 
@@ -185,14 +206,15 @@ void model_let_go(const struct model_step *step)
     sched_get_numbers(model->core->sched, (struct bytes){NULL, 0}, step->now, &numbers);
     bool must_be_over =
         step->event->kind == EVENT_TIME && step->now.mono_us >= model->grace_end_mono_us;
-    bool is_missed = false;
+    int missed = 0;
     for (int uid = 0; uid < 256; uid++)
-        is_missed |= model->is_expected[uid] && !model->is_back[uid];
+        if (model->is_expected[uid] && !model->is_back[uid])
+            missed = uid;
     if (numbers.is_in_grace && must_be_over)
         model_fail(model, "the grace should be over");
-    if (!numbers.is_in_grace && model->in_grace && is_missed &&
+    if (!numbers.is_in_grace && model->in_grace && missed &&
         step->now.mono_us < model->grace_end_mono_us)
-        model_fail(model, "the grace is over too early");
+        model_fail(model, "the grace is over too early: process %d is not back", missed);
     for (int uid = 0; uid < 256 && model->in_grace && !numbers.is_in_grace; uid++)
         if (model->is_expected[uid] && !model->is_back[uid] &&
             find_uid(model, (uint8_t)uid) == MODEL_SESSIONS)
@@ -207,7 +229,13 @@ void model_let_go(const struct model_step *step)
             continue;
         model_lose(step, record, false);
     }
-    model->has_held = any;
+    bool is_going = any || sched_has_work(model->core->sched);
+    if (model->has_held && !model->in_grace && !is_going)
+        for (int i = 0; i < MODEL_TAKES;
+             i++) /* those that waited for this may go on in the next turn */
+            if (model->takes[i].deadline_mono_us < step->now.mono_us + SLACK_US)
+                model->takes[i].deadline_mono_us = step->now.mono_us + SLACK_US;
+    model->has_held = is_going;
     if (any && !model->in_grace && !sched_has_work(model->core->sched))
         for (struct model_record *record = model_first(model); record < model_end(model); record++)
             if (record->is_held)
@@ -252,17 +280,6 @@ static struct model_take *find_take(struct model *model, uint64_t request)
         if (model->takes[i].request && model->takes[i].request == request)
             return &model->takes[i];
     return NULL;
-}
-
-static uint32_t count_leases(struct model *model, uint32_t session)
-{
-    uint32_t count = 0;
-    for (struct model_record *record = model_first(model); record < model_end(model); record++)
-        count += record->lease && record->session == session && !record->is_take;
-    for (int i = 0; i < MODEL_REMOVED; i++)
-        count += model->removed[i].lease && model->removed[i].session == session &&
-                 !model->removed[i].is_take;
-    return count;
 }
 
 static void check_order(const struct model_step *step, struct model_record *granted)
@@ -316,7 +333,7 @@ static void check_receiver(const struct model_step *step, const struct effect *e
         model_fail(model, "a task for session %u, which is not connected", effect->session);
     if (!session->works_on[queue])
         model_fail(model, "session %u does not work on q%u", effect->session, queue);
-    if (!effect->request && count_leases(model, effect->session) >= session->credit)
+    if (!effect->request && count_leases(model, effect->session, false) >= session->credit)
         model_fail(model, "session %u has no credit left", effect->session);
 }
 
@@ -360,7 +377,7 @@ static void end_take(const struct model_step *step, const struct effect *effect)
     if (take->granted != effect->count)
         model_fail(step->model, "a take of %u ended with %llu", take->granted,
                    (unsigned long long)effect->count);
-    if (!take->granted && take->deadline_mono_us > step->now.mono_us)
+    if (!take->granted && take->deadline_mono_us > step->now.mono_us + SLACK_US)
         model_fail(step->model, "a take ended too early");
     take->request = 0;
 }
@@ -386,7 +403,7 @@ static void check_no_idle_credit(const struct model_step *step)
         for (uint32_t i = 0; i < MODEL_SESSIONS; i++) {
             const struct model_session *session = &model->sessions[i];
             if (session->is_there && session->works_on[queue] && !session->resume_left &&
-                session->lost_mono_us == TIME_US_NEVER && count_leases(model, i) < session->credit)
+                session->lost_mono_us == TIME_US_NEVER && count_leases(model, i, false) < session->credit)
                 model_fail(model, "q%u k%u is ready, session %u has credit, and nothing comes",
                            queue, model_key_of(model, record), i);
         }
@@ -399,7 +416,7 @@ void model_grant(const struct model_step *step)
     model_check_tasks(step);
     check_no_idle_credit(step);
     for (int i = 0; i < MODEL_TAKES; i++)
-        if (model->takes[i].request && !model->in_grace &&
+        if (model->takes[i].request && !model->in_grace && !model->has_held &&
             model->takes[i].deadline_mono_us < step->now.mono_us &&
             step->now.mono_us >= model->hold_mono_us)
             model_fail(model, "a take waits for too long");
@@ -412,6 +429,8 @@ void model_take(const struct model_step *step)
     if (model->is_draining && step->status == STATUS_DRAINING)
         return;
     model_expect(step, STATUS_OK, "take");
+    if (!take->detached)
+        model->now.is_known[model->sessions[step->event->session].uid] = true;
     for (int i = 0; i < MODEL_TAKES; i++) {
         if (model->takes[i].request)
             continue;

@@ -83,9 +83,7 @@ static bool take_parking(const struct model_step *step, struct model_record *rec
         return false;
     int64_t now = step->now.mono_us;
     if (view.status != RECORD_PARKED) {
-        if (recent_parks(model, queue, now - 2 * (int64_t)MINUTE_US) < budget)
-            model_fail(model, "q%u k%u: not parked at its limit", queue,
-                       model_key_of(model, record));
+        model->is_unparked[queue] = true;
         return false;
     }
     /* A minute that is no window of the core's may see two of them. */
@@ -97,21 +95,34 @@ static bool take_parking(const struct model_step *step, struct model_record *rec
     return true;
 }
 
+void model_check_parking(const struct model_step *step)
+{
+    struct model *model = step->model;
+    for (uint32_t queue = 0; queue < MODEL_QUEUES; queue++) {
+        if (model->is_unparked[queue] &&
+            recent_parks(model, queue, step->now.mono_us - 2 * (int64_t)MINUTE_US) <
+                model->settings.policy.parks_per_minute_least)
+            model_fail(model, "q%u: a record was not parked at its limit", queue);
+        model->is_unparked[queue] = false;
+    }
+}
+
 /* --- the end of a lease ----------------------------------------------------------------------- */
 
 /* What is pending overrides, under a fresh number when nothing was reported. */
 static void apply_pending(const struct model_step *step, struct model_record *record)
 {
     model_overlay(&record->fields, &record->pending);
-    if (record->run_now && !record->is_parked)
+    struct record_view view;
+    /* Which of put and run-now came last is not modelled; of a parked record it means nothing. */
+    bool may_be_now = record->run_now && (record->pending.has_due || record->is_parked);
+    bool is_now = record->run_now && !may_be_now;
+    if (may_be_now)
+        is_now = model_view(step->model, record, &view) && view.due_us == step->now.wall_us;
+    if (is_now)
         record->due_us = step->now.wall_us;
-    if (record->pending.has_due) {
-        struct record_view view;
-        /* Which of the two came last is not modelled. */
-        bool run_now = record->run_now && model_view(step->model, record, &view) &&
-                       view.due_us == step->now.wall_us;
-        record->due_us = run_now ? step->now.wall_us : record->pending.due_us;
-    }
+    else if (record->pending.has_due)
+        record->due_us = record->pending.due_us;
     record->pending = (struct model_put){.is_given = false};
     record->run_now = false;
 }
@@ -123,32 +134,23 @@ void model_lose(const struct model_step *step, struct model_record *record, bool
     bool has_pending = record->pending.is_given || record->run_now;
     const struct sched_policy *policy = &model->settings.policy;
     record->lease = 0;
-    record->is_unconfirmed = record->is_held = false;
+    record->is_unconfirmed = record->is_held = record->is_take = false;
     if (is_counted)
         record->crashes++;
     bool is_limit = is_counted && record->crashes >= policy->crashes_max;
+    bool due_is_given = record->pending.has_due || record->run_now;
+    bool is_parked = is_limit && take_parking(step, record);
+    model_overlay(&record->fields, &record->pending);
+    if (is_counted && !is_parked && record->crashes > 1 && !due_is_given)
+        take_backoff(step, record, is_limit ? 63 : record->crashes - 1);
     if (has_pending) {
-        struct record_view view;
-        bool due_is_given = record->pending.has_due || record->run_now;
-        if (model_view(model, record, &view) && view.status == RECORD_PARKED)
-            record->is_parked = true; /* by count, with the changes applied */
-        else if (is_counted && record->crashes > 1 && !due_is_given &&
-                 model_view(model, record, &view) && view.due_us != record->due_us)
-            take_backoff(step, record, is_limit ? 63 : record->crashes - 1);
         apply_pending(step, record);
         model_renumber(model, record);
-        return;
-    }
-    if (is_limit && take_parking(step, record)) {
+    } else if (is_counted) {
         model_change(model, record);
-        return;
-    }
-    if (is_counted && record->crashes > 1)
-        take_backoff(step, record, is_limit ? 63 : record->crashes - 1);
-    if (is_counted)
-        model_change(model, record);
-    else
+    } else {
         model_touch(model, record);
+    }
 }
 
 void model_give_back(const struct model_step *step)
@@ -196,14 +198,17 @@ void model_resume(const struct model_step *step)
         model_expect(step, STATUS_GONE, "resume");
     } else if (item->name.lease == record->state) {
         model_expect(step, STATUS_OK, "resume of what was reported");
+        step->model->now.is_known[session->uid] = true;
     } else if (item->state != record->state || item->name.lease < record->delivered) {
         model_expect(step, STATUS_STALE, "resume");
     } else {
         model_expect(step, STATUS_OK, "resume");
+        step->model->now.is_known[session->uid] = true;
+        if (record->lease != item->name.lease)
+            record->lease_us = session->lease_us;
         record->lease = item->name.lease;
         record->session = step->event->session;
-        record->lease_us = session->lease_us;
-        record->lease_end_mono_us = step->now.mono_us + session->lease_us;
+        record->lease_end_mono_us = step->now.mono_us + record->lease_us;
         if (record->is_parked)
             model_change(step->model, record);
         record->is_take &= record->delivered == item->name.lease;
@@ -294,10 +299,32 @@ static void report_ok(const struct model_step *step, struct model_record *record
         }
         record->due_us = step->now.wall_us;
     } else {
+        int64_t every_us = record->fields.every_us;
         record->fields.every_us = fields.every_us;
-        next_due(step, record, &record->due_us);
+        if (!next_due(step, record, &record->due_us)) {
+            record->fields.every_us = every_us; /* cleared by what is pending: one last time */
+            next_due(step, record, &record->due_us);
+        }
     }
     apply_pending(step, record);
+}
+
+/* The budget of parks is used up: the longest back-off, or the due that was named. */
+static void take_longest_backoff(const struct model_step *step, struct model_record *record)
+{
+    struct record_view view;
+    struct model_record named = *record;
+    const struct report *report = step->event->report;
+    bool is_named = report->due_us != TIME_US_NEVER || report->in_us != TIME_US_NEVER ||
+                    record->pending.has_due || record->run_now;
+    if (is_named)
+        next_due(step, &named, &named.due_us);
+    apply_pending(step, &named);
+    apply_pending(step, record);
+    if (is_named && model_view(step->model, record, &view) && view.due_us == named.due_us)
+        record->due_us = named.due_us;
+    else
+        take_backoff(step, record, 63);
 }
 
 static void report_retry(const struct model_step *step, struct model_record *record)
@@ -308,15 +335,18 @@ static void report_retry(const struct model_step *step, struct model_record *rec
     record->failures++;
     record->is_parked = false;
     bool is_limit = record->failures >= model->settings.policy.failures_max;
-    if (!is_limit || !take_parking(step, record)) {
+    if (is_limit && !take_parking(step, record)) {
+        take_longest_backoff(step, record);
+        return;
+    }
+    if (!is_limit && report->due_us == TIME_US_NEVER && report->in_us == TIME_US_NEVER &&
+        !due_is_given) {
         struct model_fields fields = record->fields;
         model_overlay(&record->fields, &record->pending);
-        if (!next_due(step, record, &record->due_us) ||
-            (report->due_us == TIME_US_NEVER && report->in_us == TIME_US_NEVER)) {
-            if (!due_is_given)
-                take_backoff(step, record, is_limit ? 63 : record->failures);
-        }
+        take_backoff(step, record, record->failures);
         record->fields = fields;
+    } else if (!is_limit) {
+        next_due(step, record, &record->due_us);
     }
     apply_pending(step, record);
 }
@@ -379,11 +409,14 @@ static void accept(const struct model_step *step, struct model_record *record)
         model_sync_touch(model, queue, key);
 }
 
+/* With the record's every as it was, or as a put that is pending leaves it. */
 static bool has_no_next(const struct model_step *step, const struct model_record *record)
 {
     int64_t due_us;
+    struct model_record after = *record;
+    model_overlay(&after.fields, &record->pending);
     return step->event->report->outcome == OUTCOME_OK && !record->fields.once &&
-           !next_due(step, record, &due_us);
+           (!next_due(step, record, &due_us) || !next_due(step, &after, &due_us));
 }
 
 void model_report(const struct model_step *step)

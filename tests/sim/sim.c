@@ -39,7 +39,7 @@ static void draw_character(struct sim *sim)
         .wall_steps = fault_rate(dice, 100),
         .failing = fault_rate(dice, 500),
         .syncs = fault_rate(dice, 1000),
-        .takes = fault_rate(dice, 100),
+        .takes = fault_rate(dice, 40),
         .lost_deliveries = fault_rate(dice, 50),
         .slices = dice_chance(dice, 500) ? 1000 : 300 + dice_below(dice, 600),
     };
@@ -179,6 +179,7 @@ static void begin(struct sim *sim, uint64_t seed, enum bug bug)
 static void become_quiet(struct sim *sim)
 {
     sim->is_quiet = true;
+    sim->character.delay_max_us = sim->character.disk_max_us = SIM_MS(25);
     sim->host.frozen_until_us = 0;
     for (uint32_t i = 0; i < sim->character.workers; i++) {
         struct peer *peer = &sim->peers[i];
@@ -304,6 +305,10 @@ static void print_line(const struct story_line *line)
         printf(" #%llu", (unsigned long long)line->lease);
     if (line->state)
         printf(" state %llu", (unsigned long long)line->state);
+    if (line->due_us && line->due_us != TIME_US_NEVER)
+        printf(" due %.6f", (double)line->due_us / 1e6);
+    if (line->in_us && line->in_us != TIME_US_NEVER)
+        printf(" in %.6f", (double)line->in_us / 1e6);
     if (line->kind >= 0 && line->detail)
         printf(" (%d)", line->detail);
     if (line->status)

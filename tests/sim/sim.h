@@ -208,6 +208,7 @@ struct story_line {
     uint32_t session;
     int queue, key;
     uint64_t lease, state;
+    int64_t due_us, in_us; /* TIME_US_NEVER or 0: not named */
     int detail;
     int status;
 };
@@ -258,7 +259,7 @@ void host_turn(struct sim *sim);
 /* When it wants to take a turn. */
 int64_t host_next_us(const struct sim *sim);
 enum status host_step(struct sim *sim, struct event *event);
-void host_carry_out(struct sim *sim, bool is_after_grant);
+void host_carry_out(struct sim *sim);
 void host_answer(struct sim *sim, const struct packet *request, enum status status,
                  uint64_t number);
 

@@ -171,10 +171,12 @@ static void work_on(struct sim *sim, uint32_t number, struct sim_task *task)
 /* --- messages --------------------------------------------------------------------------------- */
 
 /* Announce what is still worked on, then send again what was not answered, in any order. */
-static void come_back(struct sim *sim, uint32_t number)
+static void come_back(struct sim *sim, uint32_t number, const struct packet *packet)
 {
     struct peer *peer = &sim->peers[number];
     peer->state = PEER_LIVE;
+    if (peer->credit != packet->number) /* it changed since the hello was written */
+        peer_send(sim, number, (struct packet){.kind = PACKET_CREDIT, .number = peer->credit});
     for (int i = 0; i < SIM_TASKS_MAX; i++) {
         const struct sim_task *task = &peer->tasks[i];
         if (is_to_announce(task))
@@ -222,7 +224,7 @@ void worker_receive(struct sim *sim, uint32_t number, const struct packet *packe
     switch (packet->kind) {
     case PACKET_WELCOME:
         if (peer->state == PEER_GREETING)
-            come_back(sim, number);
+            come_back(sim, number, packet);
         break;
     case PACKET_TASK:
         receive_task(sim, number, packet);

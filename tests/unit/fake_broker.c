@@ -30,6 +30,7 @@ struct fake_broker {
     pthread_t thread;
     atomic_bool stop;
     atomic_bool forget;
+    atomic_bool restart;
     atomic_int store;
     atomic_int refusal;
     atomic_uint hellos;
@@ -126,13 +127,34 @@ static void receive(struct fake_broker *broker)
     zmq_msg_close(&frame);
 }
 
+static void open_socket(struct fake_broker *broker)
+{
+    broker->context = zmq_ctx_new();
+    broker->router = zmq_socket(broker->context, ZMQ_ROUTER);
+    assert_non_null(broker->router);
+    assert_int_equal(zmq_setsockopt(broker->router, ZMQ_LINGER, &(int){0}, sizeof(int)), 0);
+    assert_int_equal(zmq_bind(broker->router, broker->endpoint), 0);
+}
+
+static void close_socket(struct fake_broker *broker)
+{
+    zmq_close(broker->router);
+    zmq_ctx_term(broker->context);
+}
+
 static void *run(void *argument)
 {
     struct fake_broker *broker = argument;
-    zmq_pollitem_t item = {.socket = broker->router, .events = ZMQ_POLLIN};
-    while (!atomic_load(&broker->stop))
+    while (!atomic_load(&broker->stop)) {
+        zmq_pollitem_t item = {.socket = broker->router, .events = ZMQ_POLLIN};
         if (zmq_poll(&item, 1, WAIT_MS) > 0)
             receive(broker);
+        if (!atomic_exchange(&broker->restart, false))
+            continue;
+        close_socket(broker);
+        broker->peer_count = 0;
+        open_socket(broker);
+    }
     return NULL;
 }
 
@@ -146,11 +168,7 @@ struct fake_broker *fake_broker_start(fake_broker_script *script, void *user)
     snprintf(broker->folder, sizeof(broker->folder), "/tmp/everdue-fake-XXXXXX");
     assert_non_null(mkdtemp(broker->folder));
     snprintf(broker->endpoint, sizeof(broker->endpoint), "ipc://%s/broker", broker->folder);
-    broker->context = zmq_ctx_new();
-    broker->router = zmq_socket(broker->context, ZMQ_ROUTER);
-    assert_non_null(broker->router);
-    assert_int_equal(zmq_setsockopt(broker->router, ZMQ_LINGER, &(int){0}, sizeof(int)), 0);
-    assert_int_equal(zmq_bind(broker->router, broker->endpoint), 0);
+    open_socket(broker);
     assert_int_equal(pthread_create(&broker->thread, NULL, run, broker), 0);
     return broker;
 }
@@ -167,8 +185,7 @@ void fake_broker_stop(struct fake_broker **broker)
     *broker = NULL;
     atomic_store(&old->stop, true);
     pthread_join(old->thread, NULL);
-    zmq_close(old->router);
-    zmq_ctx_term(old->context);
+    close_socket(old);
     unlink(old->endpoint + strlen("ipc://"));
     rmdir(old->folder);
     free(old);
@@ -223,6 +240,11 @@ const struct hello *fake_broker_hello(const struct fake_broker *broker)
 void fake_broker_forget_all(struct fake_broker *broker)
 {
     atomic_store(&broker->forget, true);
+}
+
+void fake_broker_restart(struct fake_broker *broker)
+{
+    atomic_store(&broker->restart, true);
 }
 
 void fake_broker_set_store(struct fake_broker *broker, char store)

@@ -48,10 +48,14 @@ const struct hello *fake_broker_hello(const struct fake_broker *broker);
 
 /* Forget all sessions: what comes next gets no-session. */
 void fake_broker_forget_all(struct fake_broker *broker);
+/* End all connections and listen anew, as a broker that was killed and started: what is under way
+ * is lost, and what comes next gets no-session. */
+void fake_broker_restart(struct fake_broker *broker);
 /* The identity of the store: 'A' at first. */
 void fake_broker_set_store(struct fake_broker *broker, char store);
 /* Refuse each HELLO with this status; OK: welcome them. */
 void fake_broker_refuse_hello(struct fake_broker *broker, enum status status);
+/* How many have been said, refused ones too. */
 uint32_t fake_broker_hellos(const struct fake_broker *broker);
 
 #endif

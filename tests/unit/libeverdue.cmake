@@ -5,12 +5,13 @@ add_unit_test(session session_pure)
 target_sources(test_session PRIVATE ${unit_folder}/session_story.c)
 add_unit_test(session_work session_pure)
 target_sources(test_session_work PRIVATE ${unit_folder}/session_story.c)
+add_unit_test(session_resume session_pure)
+target_sources(test_session_resume PRIVATE ${unit_folder}/session_story.c)
 add_unit_test(session_memory session_pure)
 target_sources(test_session_memory PRIVATE ${unit_folder}/session_story.c)
 target_link_options(test_session_memory PRIVATE -Wl,--wrap=malloc -Wl,--wrap=calloc
     -Wl,--wrap=realloc)
-add_test(NAME session_is_pure
-    COMMAND ${unit_folder}/../check_pure.sh $<TARGET_FILE:session_pure> $<TARGET_FILE:common_pure>)
+add_unit_test(link_watch common)
 
 function(add_broker_test name)
     add_unit_test(${name} libeverdue_static common common_pure)
@@ -21,7 +22,11 @@ add_broker_test(client)
 add_broker_test(client_look)
 add_broker_test(client_sync)
 target_link_libraries(test_client_sync PRIVATE PkgConfig::ZLIB)
-add_broker_test(worker)
+foreach(name worker worker_restart)
+    add_broker_test(${name})
+    target_sources(test_${name} PRIVATE ${unit_folder}/worker_fixture.c)
+    set_tests_properties(${name} PROPERTIES TIMEOUT 60)
+endforeach()
 
 # The public headers are for C++, too; looked at where there is a compiler for it.
 find_program(CPLUSPLUS NAMES g++ clang++)

@@ -421,6 +421,11 @@ bool story_is_cancelled(struct story *story, uint64_t lease)
     return atomic_load(&lease_at(story, lease)->ends_us) <= story->now.mono_us;
 }
 
+void story_link_breaks(struct story *story)
+{
+    session_link_broke(story->session, story->now);
+}
+
 bool story_wants_reopen(struct story *story)
 {
     session_pass(story->session, story->now);

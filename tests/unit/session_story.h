@@ -68,6 +68,7 @@ void story_reports(struct story *story, uint64_t lease);
 void story_gives_back(struct story *story, uint64_t lease, bool begun);
 void story_skips(struct story *story, uint64_t lease);
 bool story_is_cancelled(struct story *story, uint64_t lease);
+void story_link_breaks(struct story *story);
 /* The link is opened again as wished; fails the test when it is not wished. */
 void story_reopens(struct story *story);
 bool story_wants_reopen(struct story *story);

@@ -76,22 +76,63 @@ static void strings_are_written_so_that_every_reader_can_read_them(void **state)
     text_release(&text);
 }
 
-static void more_members_than_anybody_needs_are_refused(void **state)
+static void members_come_in_their_order_and_are_found_by_name(void **state)
 {
+    static const char text[] = "{\"a\":{\"b\":[1,2],\"c\":3},\"\":\"\",\"b\":[],\"c\":-4}";
+    static const char *const names[] = {"a", "", "b", "c"};
     struct json_object object;
-    struct text text;
-    char why[96];
+    struct json_member member;
+    struct json_value value;
+    char why[JSON_WHY_BYTES];
     (void)state;
     json_object_init(&object);
-    text_init(&text);
-    text_add_string(&text, "{");
-    for (int i = 0; i <= JSON_MEMBERS_MAX; i++)
-        text_add_format(&text, "%s\"a%d\":{\"b\":[1,2]}", i ? "," : "", i);
-    text_add_string(&text, "}");
-    assert_string_equal(json_object_read(&object, text.data, text.count, why),
-                        "more than 32 members");
-    text_release(&text);
+    assert_null(json_object_read(&object, text, strlen(text), why));
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        assert_true(json_object_next(&object, &member));
+        assert_true(json_value_is(&member.name, names[i]));
+    }
+    assert_false(json_object_next(&object, &member));
+    assert_true(json_object_find(&object, "c", &value));
+    assert_true(json_value_is(&value, "-4"));
+    assert_false(json_object_find(&object, "d", &value));
+    assert_string_equal(json_object_read(&object, "[]", 2, why), "not a JSON object in braces");
+    assert_false(json_object_next(&object, &member));
     json_object_release(&object);
+}
+
+/* --- texts ------------------------------------------------------------------------------------ */
+
+static void a_text_grows_stays_terminated_and_gives_up_its_beginning(void **state)
+{
+    struct text text;
+    (void)state;
+    text_init(&text);
+    for (int i = 0; i < 1000; i++)
+        text_add_format(&text, "%d,", i % 10);
+    assert_int_equal(text.count, 2000);
+    assert_int_equal(strlen(text.data), 2000);
+    text_drop(&text, 1996);
+    assert_string_equal(text.data, "8,9,");
+    text_drop(&text, 5);
+    assert_string_equal(text.data, "");
+    text_release(&text);
+}
+
+static void a_failed_addition_sticks_until_the_text_is_cleared(void **state)
+{
+    struct text text;
+    (void)state;
+    text_init(&text);
+    text_add_string(&text, "a");
+    assert_null(text_add_room(&text, SIZE_MAX / 2));
+    text_add_string(&text, "b");
+    assert_true(text.failed);
+    assert_string_equal(text.data, "a");
+    text_clear(&text);
+    text_add_string(&text, "c");
+    assert_false(text.failed);
+    assert_string_equal(text.data, "c");
+    text_release(&text);
 }
 
 /* --- base64 ----------------------------------------------------------------------------------- */
@@ -134,21 +175,21 @@ static void a_result_is_read(void **state)
 {
     static const char text[] = "{\"outcome\":\"retry\",\"in\":\"5m\",\"memo\":{\"etag\":\"x\"},"
                                "\"rank\":2,\"note\":\"304\",\"error\":\"no route\",\"stop\":false}";
-    struct record_json reader;
-    struct everdue_result result;
+    struct result_json reader;
+    const struct everdue_result *result = &reader.result;
     (void)state;
-    record_json_init(&reader);
-    assert_true(result_json_read(&reader, text, strlen(text), &result));
-    assert_int_equal(result.outcome, EVERDUE_RETRY);
-    assert_int_equal(result.in_us, 300000000);
-    assert_int_equal(result.next_us, EVERDUE_ABSENT);
-    assert_int_equal(result.memo.count, 12);
-    assert_true(result.has_rank);
-    assert_int_equal(result.rank, 2);
-    assert_memory_equal(result.note.data, "304", 3);
-    assert_memory_equal(result.error.data, "no route", 8);
-    assert_null(result.payload.data);
-    record_json_release(&reader);
+    result_json_init(&reader);
+    assert_true(result_json_read_strictly(&reader, text, strlen(text)));
+    assert_int_equal(result->outcome, EVERDUE_RETRY);
+    assert_int_equal(result->in_us, 300000000);
+    assert_int_equal(result->next_us, EVERDUE_ABSENT);
+    assert_int_equal(result->memo.count, 12);
+    assert_true(result->has_rank);
+    assert_int_equal(result->rank, 2);
+    assert_memory_equal(result->note.data, "304", 3);
+    assert_memory_equal(result->error.data, "no route", 8);
+    assert_null(result->payload.data);
+    result_json_release(&reader);
 }
 
 static void a_bad_result_is_refused(void **state)
@@ -163,18 +204,19 @@ static void a_bad_result_is_refused(void **state)
         {"{\"in\":\"5m\",\"next\":1}", "\"in\" and \"next\" exclude each other"},
         {"{\"next\":1763822400123}",
          "\"next\" is 1763822400123, which looks like milliseconds; divide by 1000"},
+        {"{\"in\":\"5m\",\"in\":\"5m\"}", "\"in\" comes twice"},
+        {"{\"lease\":17}", "unknown member \"lease\""},
         {"{\"nots\":\"x\"}", "unknown member \"nots\"; did you mean \"note\"?"},
         {"5m", "not JSON: something stands behind the value (byte 2)"},
     };
-    struct record_json reader;
-    struct everdue_result result;
+    struct result_json reader;
     (void)state;
-    record_json_init(&reader);
+    result_json_init(&reader);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        assert_false(result_json_read(&reader, rows[i].text, strlen(rows[i].text), &result));
+        assert_false(result_json_read_strictly(&reader, rows[i].text, strlen(rows[i].text)));
         assert_string_equal(reader.error, rows[i].error);
     }
-    record_json_release(&reader);
+    result_json_release(&reader);
 }
 
 /* --- names ------------------------------------------------------------------------------------ */
@@ -215,7 +257,9 @@ int main(void)
         cmocka_unit_test(depth_is_bounded),
         cmocka_unit_test(a_zero_byte_is_no_json),
         cmocka_unit_test(strings_are_written_so_that_every_reader_can_read_them),
-        cmocka_unit_test(more_members_than_anybody_needs_are_refused),
+        cmocka_unit_test(members_come_in_their_order_and_are_found_by_name),
+        cmocka_unit_test(a_text_grows_stays_terminated_and_gives_up_its_beginning),
+        cmocka_unit_test(a_failed_addition_sticks_until_the_text_is_cleared),
         cmocka_unit_test(base64_goes_there_and_back),
         cmocka_unit_test(what_is_no_base64_is_refused),
         cmocka_unit_test(a_result_is_read),

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "lines.h"
+#include "line_reader.h"
 #include "places.h"
 
 /* A file of its own for each test. */
@@ -53,33 +53,33 @@ static void write_gzip(const struct file *file, const void *data, unsigned count
     assert_int_equal(gzclose(out), Z_OK);
 }
 
-static void assert_line(struct lines *lines, const char *expected)
+static void assert_line(struct line_reader *reader, const char *expected)
 {
     const char *line;
     size_t count;
-    assert_int_equal(lines_next(lines, &line, &count), LINES_LINE);
+    assert_int_equal(line_reader_next(reader, &line, &count), LINE_READER_LINE);
     assert_int_equal(count, strlen(expected));
     assert_memory_equal(line, expected, count);
 }
 
-static void assert_end(struct lines *lines)
+static void assert_end(struct line_reader *reader)
 {
     const char *line;
     size_t count;
-    assert_int_equal(lines_next(lines, &line, &count), LINES_END);
+    assert_int_equal(line_reader_next(reader, &line, &count), LINE_READER_END);
 }
 
 static void assert_three_lines(const char *path)
 {
-    struct lines lines;
-    assert_true(lines_open(&lines, path));
+    struct line_reader lines;
+    assert_true(line_reader_open(&lines, path));
     assert_line(&lines, "one");
     assert_line(&lines, "");
     assert_line(&lines, "three");
     assert_int_equal(lines.number, 3);
     assert_end(&lines);
-    lines_close(&lines);
-    assert_int_equal(lines_count(path), 3);
+    line_reader_close(&lines);
+    assert_int_equal(line_reader_count(path), 3);
 }
 
 static void a_file_is_read_line_by_line(void **state)
@@ -113,17 +113,17 @@ static void a_byte_order_mark_is_left_out(void **state)
 static void an_empty_file_has_no_lines(void **state)
 {
     struct file *file = *state;
-    struct lines lines;
-    assert_true(lines_open(&lines, file->path));
+    struct line_reader lines;
+    assert_true(line_reader_open(&lines, file->path));
     assert_end(&lines);
-    lines_close(&lines);
-    assert_int_equal(lines_count(file->path), 0);
+    line_reader_close(&lines);
+    assert_int_equal(line_reader_count(file->path), 0);
 }
 
 static void a_gzip_file_that_was_cut_off_is_an_error(void **state)
 {
     struct file *file = *state;
-    struct lines lines;
+    struct line_reader lines;
     const char *line;
     size_t count;
     char text[4096];
@@ -136,66 +136,66 @@ static void a_gzip_file_that_was_cut_off_is_an_error(void **state)
     size_t size = fread(text, 1, sizeof(text), whole);
     fclose(whole);
     write_file(file, text, size - 9);
-    assert_true(lines_open(&lines, file->path));
-    enum lines_event event;
-    while ((event = lines_next(&lines, &line, &count)) == LINES_LINE)
+    assert_true(line_reader_open(&lines, file->path));
+    enum line_reader_event event;
+    while ((event = line_reader_next(&lines, &line, &count)) == LINE_READER_LINE)
         continue;
-    assert_int_equal(event, LINES_FAILED);
+    assert_int_equal(event, LINE_READER_FAILED);
     assert_string_equal(lines.why, "the gzip file is cut off");
-    lines_close(&lines);
+    line_reader_close(&lines);
 }
 
 static void a_line_that_is_too_long_is_passed_over(void **state)
 {
     struct file *file = *state;
-    struct lines lines;
+    struct line_reader lines;
     const char *line;
     size_t count;
-    size_t size = 3 * (size_t)LINES_BYTES_MAX;
+    size_t size = 3 * (size_t)LINE_READER_BYTES_MAX;
     char *text = malloc(size);
     assert_non_null(text);
     memset(text, 'x', size);
     memcpy(text, "one\n", 4);
     memcpy(text + size - 5, "\nend\n", 5);
     write_file(file, text, size);
-    assert_true(lines_open(&lines, file->path));
+    assert_true(line_reader_open(&lines, file->path));
     assert_line(&lines, "one");
-    assert_int_equal(lines_next(&lines, &line, &count), LINES_TOO_LONG);
+    assert_int_equal(line_reader_next(&lines, &line, &count), LINE_READER_TOO_LONG);
     assert_int_equal(lines.number, 2);
     assert_line(&lines, "end");
     assert_int_equal(lines.number, 3);
     assert_end(&lines);
-    lines_close(&lines);
+    line_reader_close(&lines);
     free(text);
 }
 
 static void the_longest_line_is_read(void **state)
 {
     struct file *file = *state;
-    struct lines lines;
+    struct line_reader lines;
     const char *line;
     size_t count;
-    char *text = malloc(LINES_BYTES_MAX + 3);
+    char *text = malloc(LINE_READER_BYTES_MAX + 3);
     assert_non_null(text);
-    memset(text, 'x', LINES_BYTES_MAX);
-    memcpy(text + LINES_BYTES_MAX, "\ny\n", 3);
-    write_file(file, text, LINES_BYTES_MAX + 3);
-    assert_true(lines_open(&lines, file->path));
-    assert_int_equal(lines_next(&lines, &line, &count), LINES_LINE);
-    assert_int_equal(count, LINES_BYTES_MAX);
+    memset(text, 'x', LINE_READER_BYTES_MAX);
+    memcpy(text + LINE_READER_BYTES_MAX, "\ny\n", 3);
+    write_file(file, text, LINE_READER_BYTES_MAX + 3);
+    assert_true(line_reader_open(&lines, file->path));
+    assert_int_equal(line_reader_next(&lines, &line, &count), LINE_READER_LINE);
+    assert_int_equal(count, LINE_READER_BYTES_MAX);
     assert_line(&lines, "y");
     assert_end(&lines);
-    lines_close(&lines);
+    line_reader_close(&lines);
     free(text);
 }
 
 static void what_is_no_file_is_refused_with_its_reason(void **state)
 {
-    struct lines lines;
+    struct line_reader lines;
     (void)state;
-    assert_false(lines_open(&lines, "/nonexistent/feeds.jsonl"));
+    assert_false(line_reader_open(&lines, "/nonexistent/feeds.jsonl"));
     assert_string_equal(lines.why, "No such file or directory");
-    assert_false(lines_open(&lines, "/tmp"));
+    assert_false(line_reader_open(&lines, "/tmp"));
     assert_string_equal(lines.why, "Is a directory");
 }
 

@@ -11,7 +11,7 @@
 #include "moment.h"
 
 struct item {
-    uint32_t place;
+    uint32_t number;
     uint32_t other;
 };
 

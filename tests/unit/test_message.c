@@ -133,7 +133,8 @@ static void a_task_comes_back_as_it_was(void **state)
                             .memo = bytes_of(""),
                             .group = bytes_of("example.org"),
                             .every_us = 900000000,
-                            .rank = -3};
+                            .rank = -3,
+                            .once = true};
     struct task out;
     (void)state;
 
@@ -155,6 +156,21 @@ static void a_task_comes_back_as_it_was(void **state)
     expect_text(out.group, "example.org");
     assert_int_equal(out.every_us, 900000000);
     assert_int_equal(out.rank, -3);
+    assert_true(out.once);
+}
+
+static void a_task_that_is_not_once_is_written_without_it(void **state)
+{
+    const struct task in = {.name = {0, bytes_of("key"), 17}, .lease_ms = 60000};
+    struct task out = {.once = true};
+    (void)state;
+
+    task_write(&buffer, &in);
+    assert_int_equal(buffer.data[0], 0x90 + 14);
+    read_back();
+    task_read(&reader, &out);
+    expect_all_read();
+    assert_false(out.once);
 }
 
 static void a_report_comes_back_with_all_its_fields(void **state)
@@ -445,6 +461,7 @@ int main(void)
         test(a_hello_comes_back_as_it_was),
         test(a_welcome_comes_back_as_it_was),
         test(a_task_comes_back_as_it_was),
+        test(a_task_that_is_not_once_is_written_without_it),
         test(a_report_comes_back_with_all_its_fields),
         test(a_report_of_nothing_special_is_short),
         test(a_take_and_the_items_of_leases_come_back_as_they_were),

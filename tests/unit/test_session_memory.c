@@ -74,9 +74,9 @@ static void a_failed_allocation_before_the_hello_loses_nothing(void **state)
         story_hears_bye(&story);
         story_at(&story, 400);
         story_reopens(&story);
-        story_says(&story, "hello resume=2");
+        story_says(&story, "hello resume=3");
         story_hears_welcome(&story, 'A');
-        story_says(&story, "resume 19; resume 17; give-back 17(begun); report 18");
+        story_says(&story, "resume 19 17 18; give-back 17(begun); report 18");
         story_end(&story);
     }
 }

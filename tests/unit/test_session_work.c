@@ -6,18 +6,12 @@
 
 #include <cmocka.h>
 
-/* Connections and heartbeats: test_session.c. Here: tasks, reports, touches, what is given back. */
+/* Connections and heartbeats: test_session.c, test_session_resume.c. Here: tasks, reports, touches,
+ * what is given back. */
 
 static const struct session_counts *counts(const struct story *story)
 {
     return session_counts(story->session);
-}
-
-static void reconnect(struct story *story, int64_t ms)
-{
-    story_hears_error(story, STATUS_NO_SESSION);
-    story_at(story, ms);
-    story_reopens(story);
 }
 
 /* --- reports ---------------------------------------------------------------------------------- */
@@ -40,29 +34,6 @@ static void reports_go_together_and_end_with_their_answers(void **state)
     assert_int_equal(counts(&story)->refused, 2);
     assert_int_equal(counts(&story)->outbox, 0);
     story_says(&story, "");
-    story_end(&story);
-}
-
-static void reports_without_answer_are_sent_again_after_a_reconnect(void **state)
-{
-    (void)state;
-    struct story story;
-    story_begin_live(&story);
-    story_hears_tasks(&story, "17 18 19");
-    assert_true(story_runs(&story, 17));
-    story_reports(&story, 17);
-    story_says(&story, "report 17");
-    assert_true(story_runs(&story, 18));
-    story_reports(&story, 18);
-    story_says(&story, "report 18");
-    reconnect(&story, 100);
-    story_says(&story, "hello resume=1");
-    story_hears_welcome(&story, 'A');
-    story_says(&story, "resume 19; report 17 18");
-    story_hears_answer(&story, "ok");
-    story_hears_answer(&story, "ok ok");
-    assert_int_equal(counts(&story)->acknowledged, 2);
-    assert_int_equal(counts(&story)->repeated, 2);
     story_end(&story);
 }
 
@@ -105,10 +76,10 @@ static void a_report_that_meets_a_busy_broker_is_sent_again_a_second_later(void 
     story_at(&story, 999);
     story_says(&story, "");
     story_at(&story, 1000);
-    story_says(&story, "report 17 18; ping");
+    story_says(&story, "report 17 18");
     story_hears_whole_answer(&story, STATUS_BUSY);
     story_at(&story, 2000);
-    story_says(&story, "report 17 18; ping");
+    story_says(&story, "report 17 18");
     story_hears_answer(&story, "ok ok");
     assert_int_equal(counts(&story)->acknowledged, 2);
     story_end(&story);
@@ -128,7 +99,7 @@ static void a_missing_item_status_counts_as_busy(void **state)
     story_hears_answer(&story, "ok");
     assert_int_equal(counts(&story)->outbox, 1);
     story_at(&story, 1000);
-    story_says(&story, "report 18; ping");
+    story_says(&story, "report 18");
     story_end(&story);
 }
 
@@ -163,92 +134,6 @@ static void a_report_that_is_refused_for_what_it_says_becomes_a_retry(void **sta
     story_hears_answer(&story, "bad-field"); /* refused again: that is enough */
     story_says(&story, "give-back 17(begun)");
     story_hears_answer(&story, "ok");
-    assert_int_equal(counts(&story)->outbox, 0);
-    story_end(&story);
-}
-
-/* --- resuming --------------------------------------------------------------------------------- */
-
-static void a_lease_that_may_not_be_resumed_is_cancelled(void **state)
-{
-    (void)state;
-    struct story story;
-    story_begin_live(&story);
-    story_hears_tasks(&story, "17 18 19");
-    assert_true(story_runs(&story, 17));
-    assert_true(story_runs(&story, 18));
-    reconnect(&story, 100);
-    story_says(&story, "hello resume=3");
-    story_hears_welcome(&story, 'A');
-    story_says(&story, "resume 17 18 19");
-    story_hears_answer(&story, "ok stale gone");
-    assert_false(story_is_cancelled(&story, 17));
-    assert_true(story_is_cancelled(&story, 18));
-    assert_true(story_is_cancelled(&story, 19));
-    assert_false(story_runs(&story, 19));
-    story_skips(&story, 19);
-    story_reports(&story, 18); /* it may still be said; the broker decides */
-    story_says(&story, "report 18; touch 0 ms 17");
-    story_end(&story);
-}
-
-static void a_report_made_between_hello_and_welcome_follows_what_was_announced(void **state)
-{
-    (void)state;
-    struct story story;
-    story_begin_live(&story);
-    story_hears_tasks(&story, "17 18");
-    assert_true(story_runs(&story, 17));
-    reconnect(&story, 100);
-    story_says(&story, "hello resume=2");
-    story_reports(&story, 17);
-    story_hears_welcome(&story, 'A');
-    story_says(&story, "resume 17 18; report 17");
-    story_end(&story);
-}
-
-static void another_store_ends_leases_and_reports(void **state)
-{
-    (void)state;
-    struct story story;
-    story_begin_live(&story);
-    story_hears_tasks(&story, "17 18 19");
-    assert_true(story_runs(&story, 17));
-    story_reports(&story, 17);
-    story_says(&story, "report 17");
-    assert_true(story_runs(&story, 18));
-    reconnect(&story, 100);
-    story_says(&story, "hello resume=2");
-    story_hears_welcome(&story, 'B');
-    assert_int_equal(counts(&story)->dropped, 3);
-    assert_int_equal(counts(&story)->outbox, 0);
-    story_reopens(&story); /* that broker waits for announcements that are not made */
-    story_says(&story, "hello resume=0");
-    story_hears_welcome(&story, 'B');
-    story_says(&story, "");
-
-    assert_true(story_is_cancelled(&story, 18));
-    assert_false(story_runs(&story, 19));
-    story_reports(&story, 18);
-    story_skips(&story, 19);
-    story_says(&story, "");
-    assert_int_equal(counts(&story)->refused, 1);
-    story_end(&story);
-}
-
-static void another_store_without_leases_goes_on_at_once(void **state)
-{
-    (void)state;
-    struct story story;
-    story_begin_live(&story);
-    story_hears_tasks(&story, "17");
-    assert_true(story_runs(&story, 17));
-    story_reports(&story, 17);
-    reconnect(&story, 100);
-    story_says(&story, "hello resume=0");
-    story_hears_welcome(&story, 'B');
-    assert_int_equal(session_state(story.session), SESSION_LIVE);
-    story_says(&story, "");
     assert_int_equal(counts(&story)->outbox, 0);
     story_end(&story);
 }
@@ -291,9 +176,10 @@ static void a_touch_that_is_refused_cancels(void **state)
     story_hears_tasks(&story, "17 18");
     assert_true(story_runs(&story, 17));
     story_at(&story, 19000);
+    story_says(&story, "ping");
     story_hears_pong(&story);
     story_at(&story, 20000);
-    story_says(&story, "touch 0 ms 17 18; ping");
+    story_says(&story, "touch 0 ms 17 18");
     story_hears_answer(&story, "stale ok");
     assert_true(story_is_cancelled(&story, 17));
     assert_false(story_is_cancelled(&story, 18));
@@ -368,24 +254,6 @@ static void what_is_given_back_says_whether_it_had_begun(void **state)
     story_end(&story);
 }
 
-static void
-a_crash_is_given_back_again_after_a_reconnect_and_the_rest_is_just_not_announced(void **state)
-{
-    (void)state;
-    struct story story;
-    story_begin_live(&story);
-    story_hears_tasks(&story, "17 18 19");
-    assert_true(story_runs(&story, 17));
-    story_gives_back(&story, 17, true);
-    story_gives_back(&story, 18, false);
-    story_says(&story, "give-back 17(begun) 18");
-    reconnect(&story, 100);
-    story_says(&story, "hello resume=2");
-    story_hears_welcome(&story, 'A');
-    story_says(&story, "resume 19; resume 17; give-back 17(begun)");
-    story_end(&story);
-}
-
 static void a_stop_gives_back_what_has_not_begun(void **state)
 {
     (void)state;
@@ -411,21 +279,6 @@ static void a_stop_gives_back_what_has_not_begun(void **state)
     story_end(&story);
 }
 
-static void a_stop_without_a_broker_announces_only_what_runs(void **state)
-{
-    (void)state;
-    struct story story;
-    story_begin_live(&story);
-    story_hears_tasks(&story, "17 18");
-    assert_true(story_runs(&story, 17));
-    reconnect(&story, 100);
-    session_stop(story.session, STATUS_OK, bytes_of("asked to"));
-    story_says(&story, "hello resume=1 credit=0");
-    story_hears_welcome(&story, 'A');
-    story_says(&story, "resume 17");
-    story_end(&story);
-}
-
 static void a_give_back_that_meets_a_busy_broker_is_said_again(void **state)
 {
     (void)state;
@@ -436,7 +289,7 @@ static void a_give_back_that_meets_a_busy_broker_is_said_again(void **state)
     story_says(&story, "credit 0; give-back 17");
     story_hears_answer(&story, "busy");
     story_at(&story, 1000);
-    story_says(&story, "give-back 17; ping");
+    story_says(&story, "give-back 17");
     story_hears_answer(&story, "ok");
     story_skips(&story, 17);
     story_end(&story);
@@ -458,26 +311,18 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reports_go_together_and_end_with_their_answers),
-        cmocka_unit_test(reports_without_answer_are_sent_again_after_a_reconnect),
         cmocka_unit_test(a_report_whose_answer_is_lost_is_sent_again),
         cmocka_unit_test(a_report_that_meets_a_busy_broker_is_sent_again_a_second_later),
         cmocka_unit_test(a_missing_item_status_counts_as_busy),
         cmocka_unit_test(a_report_without_next_time_stops_the_worker_uncounted),
         cmocka_unit_test(a_report_that_is_refused_for_what_it_says_becomes_a_retry),
-        cmocka_unit_test(a_lease_that_may_not_be_resumed_is_cancelled),
-        cmocka_unit_test(a_report_made_between_hello_and_welcome_follows_what_was_announced),
-        cmocka_unit_test(another_store_ends_leases_and_reports),
-        cmocka_unit_test(another_store_without_leases_goes_on_at_once),
         cmocka_unit_test(leases_are_touched_at_a_third_until_the_run_has_lasted_too_long),
         cmocka_unit_test(a_touch_that_is_refused_cancels),
         cmocka_unit_test(a_wish_extends_further_and_is_not_shortened_again),
         cmocka_unit_test(a_cancelled_task_does_not_begin_and_a_running_one_is_told),
         cmocka_unit_test(a_lease_that_comes_twice_is_delivered_once),
         cmocka_unit_test(what_is_given_back_says_whether_it_had_begun),
-        cmocka_unit_test(
-            a_crash_is_given_back_again_after_a_reconnect_and_the_rest_is_just_not_announced),
         cmocka_unit_test(a_stop_gives_back_what_has_not_begun),
-        cmocka_unit_test(a_stop_without_a_broker_announces_only_what_runs),
         cmocka_unit_test(a_give_back_that_meets_a_busy_broker_is_said_again),
         cmocka_unit_test(a_session_that_ends_frees_what_the_caller_has),
     };

@@ -81,6 +81,25 @@ static void items_of_4_bytes_can_be_freed_and_taken_again(void **state)
     slab_release(&slab);
 }
 
+static void links_and_places_stand_beside_the_items_and_stay_where_they_are(void **state)
+{
+    (void)state;
+    enum { COUNT = 2 * SLAB_SEGMENT_ITEMS + 3 };
+    struct slab slab;
+    slab_init(&slab, sizeof(struct item));
+    for (uint32_t i = 0; i < COUNT; i++) {
+        assert_int_equal(slab_take(&slab), i);
+        *slab_link(&slab, i) = i + 1;
+        *slab_place(&slab, i) = ~i;
+        memset(slab_at(&slab, i), 0xff, sizeof(struct item));
+    }
+    for (uint32_t i = 0; i < COUNT; i++) {
+        assert_int_equal(*slab_link(&slab, i), i + 1);
+        assert_int_equal(*slab_place(&slab, i), ~i);
+    }
+    slab_release(&slab);
+}
+
 static void a_released_slab_can_be_used_anew(void **state)
 {
     (void)state;
@@ -101,6 +120,7 @@ int main(void)
         cmocka_unit_test(a_freed_item_is_used_again_last_freed_first_and_zeroed),
         cmocka_unit_test(addresses_never_change_while_it_grows_over_segments),
         cmocka_unit_test(items_of_4_bytes_can_be_freed_and_taken_again),
+        cmocka_unit_test(links_and_places_stand_beside_the_items_and_stay_where_they_are),
         cmocka_unit_test(a_released_slab_can_be_used_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -165,7 +165,7 @@ static void a_second_signal_is_handed_on(void **state)
     (void)state;
     struct fixture fixture;
     begin(&fixture,
-          "trap 'echo first; trap \"echo second; exit 0\" TERM' TERM; echo ready; "
+          "trap 'trap \"echo second; exit 0\" TERM; echo first' TERM; echo ready; "
           "while :; do :; done",
           1, 20000);
     await(&fixture, "ready", 1);

@@ -9,7 +9,6 @@
 #include <cmocka.h>
 
 struct item {
-    uint32_t next;
     uint32_t key;
 };
 

@@ -1,7 +1,8 @@
-/* A task as a line of JSON, and a result object as a struct. */
+/* A task as a line of JSON, and a handler's result object as a struct. */
 #include "task_json.h"
 
 #include "json.h"
+#include "result_json.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -87,10 +88,11 @@ static void a_payload_of_several_lines_stays_on_one_line(void **state)
     struct everdue_task task = plain_task();
     task.payload = everdue_text("{\r\n\"a\": 1\n}\n");
     struct text text;
+    size_t where;
     text_init(&text);
     task_json_write(&text, &task, 0);
     assert_ptr_equal(memchr(text.data, '\n', text.count), text.data + text.count - 1);
-    assert_true(json_check(text.data, text.count));
+    assert_null(json_check(text.data, text.count, JSON_DEPTH_MAX, &where));
     text_release(&text);
 }
 
@@ -109,11 +111,11 @@ static void keys_are_escaped(void **state)
 
 /* --- results ---------------------------------------------------------------------------------- */
 
-static struct answer answer;
+static struct result_json answer;
 
 static void read_line(const char *line)
 {
-    assert_true(answer_read(&answer, line, strlen(line)));
+    assert_true(result_json_read(&answer, line, strlen(line)));
 }
 
 static void assert_text(struct everdue_bytes bytes, const char *text)
@@ -281,7 +283,7 @@ static void what_is_no_object_is_refused(void **state)
         "{\"a\":-}",
     };
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
-        if (answer_read(&answer, lines[i], strlen(lines[i])))
+        if (result_json_read(&answer, lines[i], strlen(lines[i])))
             fail_msg("taken: %s", lines[i]);
         assert_string_not_equal(answer.error, "");
     }
@@ -290,17 +292,17 @@ static void what_is_no_object_is_refused(void **state)
 static void nesting_has_a_limit(void **state)
 {
     (void)state;
-    char line[400] = "{\"memo\":";
+    char line[2 * JSON_DEPTH_MAX + 32] = "{\"memo\":";
     size_t depth = JSON_DEPTH_MAX - 1;
     for (size_t i = 0; i < depth; i++)
         strcat(line, "[");
     for (size_t i = 0; i < depth; i++)
         strcat(line, "]");
     strcat(line, "}");
-    assert_true(answer_read(&answer, line, strlen(line)));
-    char deeper[420];
-    snprintf(deeper, sizeof deeper, "[%s]", line);
-    assert_false(json_check(deeper, strlen(deeper)));
+    assert_true(result_json_read(&answer, line, strlen(line)));
+    char deeper[sizeof line + 16];
+    snprintf(deeper, sizeof deeper, "{\"memo\":%s}", line);
+    assert_false(result_json_read(&answer, deeper, strlen(deeper)));
 }
 
 static void a_long_note_is_cut_between_characters(void **state)
@@ -312,6 +314,38 @@ static void a_long_note_is_cut_between_characters(void **state)
     strcat(line, "\"}");
     read_line(line);
     assert_int_equal(answer.result.note.count, 1023);
+}
+
+static void any_number_of_unknown_members_is_passed_over(void **state)
+{
+    (void)state;
+    struct text text;
+    text_init(&text);
+    text_add_string(&text, "{");
+    for (int i = 0; i < 1000; i++)
+        text_add_format(&text, "\"a%d\":{\"in\":[1,2]},", i);
+    text_add_string(&text, "\"lease\":17}");
+    assert_true(result_json_read(&answer, text.data, text.count));
+    assert_string_equal(answer.error, "");
+    assert_string_equal(answer.unknown, "a0");
+    assert_int_equal(answer.lease, 17);
+    text_release(&text);
+}
+
+static void a_record_taken_by_hand_has_the_lease_that_report_takes(void **state)
+{
+    (void)state;
+    struct everdue_task task = plain_task();
+    task.every_us = 1500;
+    struct text text;
+    text_init(&text);
+    task_json_write_taken(&text, &task, "RQVm", 1000000);
+    assert_string_equal(text.data,
+                        "{\"key\":\"https://example.org/a\",\"queue\":\"feeds\","
+                        "\"lease\":\"RQVm\",\"due\":\"2025-11-22T14:40:00.000001Z\","
+                        "\"lateness_ms\":3,\"failures\":2,\"crashes\":1,\"every_ms\":1.500,"
+                        "\"deadline_ms\":59000}");
+    text_release(&text);
 }
 
 static void halves_of_surrogates_become_the_replacement_character(void **state)
@@ -343,11 +377,13 @@ int main(void)
         cmocka_unit_test(what_is_no_object_is_refused),
         cmocka_unit_test(nesting_has_a_limit),
         cmocka_unit_test(a_long_note_is_cut_between_characters),
+        cmocka_unit_test(any_number_of_unknown_members_is_passed_over),
+        cmocka_unit_test(a_record_taken_by_hand_has_the_lease_that_report_takes),
         cmocka_unit_test(halves_of_surrogates_become_the_replacement_character),
     };
 
-    answer_init(&answer);
+    result_json_init(&answer);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    answer_release(&answer);
+    result_json_release(&answer);
     return failed;
 }

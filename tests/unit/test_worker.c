@@ -3,162 +3,13 @@
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stddef.h>
-#include <stdio.h>
-#include <string.h>
 
 #include <cmocka.h>
 
-#include "fake_broker.h"
+#include "worker_fixture.h"
 
-/* The whole worker, threads and socket, against a made-up broker that hands out `tasks` records as
- * credit allows and answers each report. The session's cases are in test_session*.c. */
-
-struct work_script {
-    uint32_t tasks;
-    bool named_every;        /* records with an interval */
-    enum status report_says; /* for each item */
-    uint32_t
-        forget_after; /* reports that are read and not answered, then the session is forgotten */
-
-    uint32_t handed_out;
-    uint64_t resumed;
-    atomic_uint reports;
-    atomic_uint given_back;
-    atomic_uint given_back_begun;
-    atomic_uint touched;
-    atomic_int last_outcome;
-    atomic_llong last_in_us;
-};
-
-static void hand_out(struct fake_broker *broker, struct work_script *script, uint32_t count)
-{
-    struct wire_buffer frame;
-    wire_buffer_init(&frame);
-    if (count > script->tasks - script->handed_out)
-        count = script->tasks - script->handed_out;
-    if (count == 0)
-        return;
-    message_write_head(&frame, MESSAGE_TASKS, 1);
-    wire_write_array(&frame, count);
-    for (uint32_t i = 0; i < count; i++) {
-        char key[32];
-        snprintf(key, sizeof(key), "key-%u", script->handed_out);
-        const struct task task = {
-            .name = {0, bytes_of(key), ++script->handed_out},
-            .state = 1,
-            .lease_ms = 60000,
-            .every_us = script->named_every ? 1000000 : 0,
-            .payload = bytes_of("payload"),
-        };
-        task_write(&frame, &task);
-    }
-    fake_broker_send(broker, &frame);
-}
-
-static void receive_reports(struct fake_broker *broker, struct work_script *script, uint64_t id,
-                            struct wire_reader *reader)
-{
-    uint32_t count = wire_read_array(reader, ITEMS_MAX);
-    for (uint32_t i = 0; i < count; i++) {
-        struct report report;
-        report_read(reader, &report);
-        assert_int_equal(reader->status, STATUS_OK);
-        atomic_store(&script->last_outcome, (int)report.outcome);
-        atomic_store(&script->last_in_us, report.in_us);
-    }
-    atomic_fetch_add(&script->reports, count);
-    if (script->forget_after > 0 && atomic_load(&script->reports) >= script->forget_after) {
-        script->forget_after = 0;
-        fake_broker_forget(broker);
-        return;
-    }
-    fake_broker_answer_items(broker, id, count, script->report_says);
-    if (script->report_says == STATUS_OK)
-        hand_out(broker, script, count);
-}
-
-static void work(struct fake_broker *broker, const struct message_head *head,
-                 struct wire_reader *reader, void *user)
-{
-    struct work_script *script = user;
-    uint64_t id = wire_read_uint(reader);
-    if (head->type == MESSAGE_REPORT) {
-        receive_reports(broker, script, id, reader);
-    } else if (head->type == MESSAGE_RESUME) {
-        uint32_t count = wire_read_array(reader, ITEMS_MAX);
-        script->resumed += count;
-        fake_broker_answer_items(broker, id, count, STATUS_OK);
-    } else if (head->type == MESSAGE_TOUCH) {
-        wire_read_uint(reader);
-        atomic_fetch_add(&script->touched, wire_read_array(reader, ITEMS_MAX));
-        fake_broker_answer_items(broker, id, 1, STATUS_OK);
-    } else if (head->type == MESSAGE_GIVE_BACK) {
-        uint32_t count = wire_read_array(reader, ITEMS_MAX);
-        for (uint32_t i = 0; i < count; i++) {
-            struct give_back item;
-            give_back_read(reader, &item);
-            atomic_fetch_add(item.begun ? &script->given_back_begun : &script->given_back, 1);
-        }
-        fake_broker_answer_items(broker, id, count, STATUS_OK);
-    }
-}
-
-static void say(int level, const char *text, void *user)
-{
-    (void)level;
-    snprintf(user, 256, "%s", text);
-}
-
-struct setup {
-    struct work_script script;
-    struct fake_broker *broker;
-    struct everdue_worker_options options;
-    char said[256];
-};
-
-static void greet(struct fake_broker *broker, void *user)
-{
-    struct work_script *script = user;
-    if (script->handed_out == 0)
-        hand_out(broker, script, fake_broker_hello(broker)->credit);
-}
-
-static void set_up(struct setup *setup, uint32_t tasks)
-{
-    *setup = (struct setup){.script = {.tasks = tasks}};
-    setup->broker = fake_broker_start(work, &setup->script);
-    fake_broker_on_welcome(setup->broker, greet);
-    static const char *const queues[] = {"feeds", NULL};
-    setup->options = (struct everdue_worker_options){
-        .endpoint = fake_broker_endpoint(setup->broker),
-        .queues = queues,
-        .heartbeat_ms = 1000,
-        .log = say,
-        .log_user = setup->said,
-    };
-}
-
-static void tear_down(struct setup *setup)
-{
-    fake_broker_stop(&setup->broker);
-}
-
-static struct everdue_worker *worker_of(struct setup *setup)
-{
-    struct everdue_worker *worker = everdue_worker_new(&setup->options, NULL);
-    assert_non_null(worker);
-    return worker;
-}
-
-static int report_in(struct everdue_worker *worker, const struct everdue_task *task, int64_t in_us)
-{
-    struct everdue_result result;
-    everdue_result_init(&result);
-    result.in_us = in_us;
-    return everdue_worker_report(worker, task, &result);
-}
+/* The session's cases are in test_session*.c; restarts of the broker in test_worker_restart.c. */
 
 /* --- by hand ---------------------------------------------------------------------------------- */
 
@@ -225,11 +76,11 @@ static void reports_and_leases_survive_a_broker_that_forgot_the_session(void **s
     const struct everdue_task *second = everdue_worker_next(worker, 5000);
     assert_non_null(second);
     assert_int_equal(report_in(worker, first, 1000000), 0);
-    do /* the ping after a second of silence meets no-session */
+    do /* the ping after a heartbeat of silence meets no-session */
         everdue_worker_counts(worker, &counts);
     while (counts.acknowledged < 1);
     assert_int_equal(fake_broker_hellos(setup.broker), 2);
-    assert_int_equal(setup.script.resumed, 2);
+    assert_int_equal(setup.script.resumed, 3); /* the reported, the running and the waiting one */
     assert_false(everdue_worker_is_cancelled(worker, second));
     assert_int_equal(report_in(worker, second, 1000000), 0);
     everdue_worker_destroy(&worker);
@@ -274,6 +125,27 @@ static void a_touch_reaches_the_broker(void **state)
     tear_down(&setup);
 }
 
+static void a_slow_handler_keeps_its_lease(void **state)
+{
+    (void)state;
+    struct setup setup;
+    set_up(&setup, 2);
+    setup.script.lease_ms = 100;
+    setup.options.lease_ms = 100;
+    struct everdue_worker *worker = worker_of(&setup);
+    const struct everdue_task *task = everdue_worker_next(worker, 5000);
+    assert_non_null(task);
+    while (atomic_load(&setup.script.touched) < 20) /* both, the one that waits, too */
+        assert_false(everdue_worker_is_cancelled(worker, task));
+    assert_int_equal(report_in(worker, task, 1000000), 0);
+    task = everdue_worker_next(worker, 0);
+    assert_non_null(task);
+    assert_int_equal(report_in(worker, task, 1000000), 0);
+    everdue_worker_destroy(&worker);
+    assert_int_equal(setup.script.done, 2);
+    tear_down(&setup);
+}
+
 static void a_result_out_of_range_is_reported_as_a_retry(void **state)
 {
     (void)state;
@@ -300,19 +172,59 @@ static void a_result_out_of_range_is_reported_as_a_retry(void **state)
 
 /* --- the next time ---------------------------------------------------------------------------- */
 
-static void an_ok_without_next_time_stops_the_worker_when_the_broker_wants_one(void **state)
+static void an_ok_without_next_time_stops_the_worker_at_once(void **state)
 {
     (void)state;
     struct setup setup;
     set_up(&setup, 2);
-    setup.script.report_says = STATUS_NO_NEXT;
     struct everdue_worker *worker = worker_of(&setup);
     const struct everdue_task *task = everdue_worker_next(worker, 5000);
     assert_int_equal(report_in(worker, task, EVERDUE_ABSENT), STATUS_NO_NEXT);
     assert_true(everdue_worker_stopping(worker));
     assert_int_equal(everdue_worker_stop_status(worker, NULL), STATUS_NO_NEXT);
     everdue_worker_destroy(&worker);
+    assert_int_equal(setup.script.reports, 0);
     assert_int_equal(setup.script.given_back, 2);
+    assert_int_equal(setup.script.given_back_begun, 0);
+    tear_down(&setup);
+}
+
+static void a_broker_that_knows_of_no_next_time_stops_the_worker_too(void **state)
+{
+    (void)state;
+    struct setup setup;
+    set_up(&setup, 2);
+    setup.script.named_every = true; /* it was, when the task was handed out */
+    setup.script.report_says = STATUS_NO_NEXT;
+    struct everdue_worker *worker = worker_of(&setup);
+    const struct everdue_task *task = everdue_worker_next(worker, 5000);
+    assert_int_equal(report_in(worker, task, EVERDUE_ABSENT), 0);
+    while (!everdue_worker_stopping(worker))
+        everdue_worker_next(worker, 5000);
+    assert_int_equal(everdue_worker_stop_status(worker, NULL), STATUS_NO_NEXT);
+    everdue_worker_destroy(&worker);
+    assert_int_equal(setup.script.given_back, 1);
+    tear_down(&setup);
+}
+
+static void a_result_that_says_stop_needs_no_next_time(void **state)
+{
+    (void)state;
+    struct setup setup;
+    struct everdue_result result;
+    const char *reason;
+    set_up(&setup, 1);
+    struct everdue_worker *worker = worker_of(&setup);
+    const struct everdue_task *task = everdue_worker_next(worker, 5000);
+    everdue_result_init(&result);
+    result.stop = true;
+    result.error = everdue_text("no password for the database");
+    assert_int_equal(everdue_worker_report(worker, task, &result), 0);
+    assert_int_equal(everdue_worker_stop_status(worker, &reason), STATUS_INTERRUPTED);
+    assert_string_equal(reason, "no password for the database");
+    everdue_worker_destroy(&worker);
+    assert_int_equal(setup.script.reports, 0);
+    assert_int_equal(setup.script.given_back, 1);
     tear_down(&setup);
 }
 
@@ -321,9 +233,11 @@ static void an_ok_without_next_time_is_right_for_a_one_shot_job(void **state)
     (void)state;
     struct setup setup;
     set_up(&setup, 2);
+    setup.script.once = true;
     struct everdue_worker *worker = worker_of(&setup);
     for (int i = 0; i < 2; i++) {
         const struct everdue_task *task = everdue_worker_next(worker, 5000);
+        assert_true(task->once);
         assert_int_equal(report_in(worker, task, EVERDUE_ABSENT), 0);
     }
     everdue_worker_destroy(&worker);
@@ -362,7 +276,7 @@ static void the_records_interval_comes_before_the_workers(void **state)
 
 /* --- the simple way --------------------------------------------------------------------------- */
 
-enum { MANY = 20000 };
+enum { MANY = FIXTURE_TASKS_MAX };
 
 struct counter {
     uint32_t calls;
@@ -456,8 +370,11 @@ int main(void)
         cmocka_unit_test(reports_and_leases_survive_a_broker_that_forgot_the_session),
         cmocka_unit_test(a_stopped_worker_gives_back_and_hands_out_nothing),
         cmocka_unit_test(a_touch_reaches_the_broker),
+        cmocka_unit_test(a_slow_handler_keeps_its_lease),
         cmocka_unit_test(a_result_out_of_range_is_reported_as_a_retry),
-        cmocka_unit_test(an_ok_without_next_time_stops_the_worker_when_the_broker_wants_one),
+        cmocka_unit_test(an_ok_without_next_time_stops_the_worker_at_once),
+        cmocka_unit_test(a_broker_that_knows_of_no_next_time_stops_the_worker_too),
+        cmocka_unit_test(a_result_that_says_stop_needs_no_next_time),
         cmocka_unit_test(an_ok_without_next_time_is_right_for_a_one_shot_job),
         cmocka_unit_test(the_workers_interval_stands_in_for_a_record_that_has_none),
         cmocka_unit_test(the_records_interval_comes_before_the_workers),

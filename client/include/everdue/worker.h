@@ -39,6 +39,7 @@ struct everdue_task {
     uint32_t crashes;    /* leases lost since the last ok */
     int64_t rank;
     int64_t every_us; /* 0: none */
+    bool once;        /* the record is removed by its first ok, which needs no next time */
     struct everdue_bytes payload;
     struct everdue_bytes memo;
     struct everdue_bytes group;
@@ -73,7 +74,7 @@ struct everdue_result {
     struct everdue_bytes note;
     struct everdue_bytes error;
     enum everdue_cause cause;
-    bool stop; /* this worker takes no more work; `error` says why */
+    bool stop; /* this worker takes no more work; `error` says why, a next time is not needed */
 };
 
 EVERDUE_API void everdue_result_init(struct everdue_result *result);
@@ -121,11 +122,11 @@ EVERDUE_API const struct everdue_task *everdue_worker_next(struct everdue_worker
 EVERDUE_API bool everdue_worker_is_cancelled(struct everdue_worker *worker,
                                              const struct everdue_task *task);
 
-/* Report a task; `task` ends here. The report is copied and kept until acknowledged. A result with
- * no next time from anywhere stops the worker (STATUS no-next is returned, the task is given back
- * uncounted): whether the record is a one-shot job, which needs none, only the broker knows, so the
- * first such report waits for its answer (5 s at most). Returns 0 or a negative status; on
- * too-large the task is reported as `retry` with that error. */
+/* Report a task; `task` ends here. Never waits: the report is copied and kept until acknowledged.
+ * An ok with no next time from anywhere (the result, the record's every, the option's), of a record
+ * that is not once, is the handler's mistake: the task is given back uncounted, the worker stops,
+ * and STATUS no-next is returned. Returns 0 or a negative status; on too-large the task is reported
+ * as `retry` with that error. */
 EVERDUE_API int everdue_worker_report(struct everdue_worker *worker,
                                       const struct everdue_task *task,
                                       const struct everdue_result *result);
@@ -180,15 +181,22 @@ EVERDUE_API int everdue_worker_run_batch(const struct everdue_worker_options *op
 
 /* --- plugins ---------------------------------------------------------------------------------- */
 
-/* A plugin for `everdue-worker --plugin FILE.so` exports one of the two, and optionally the others:
- *
- *   void everdue_handle(const struct everdue_task *, struct everdue_result *, void *user);
- *   void everdue_handle_batch(const struct everdue_task *const *, struct everdue_result *,
- *                             size_t count, void *user);
- *   int  everdue_plugin_open(int argc, char **argv, void **user);  // 0, else the worker exits 78
- *   void everdue_plugin_close(void *user);
- *
- * Bytes in a result must live until the next call of the handler. */
+/* A plugin for `everdue-worker --plugin FILE.so` is a shared object that defines everdue_handle or
+ * everdue_handle_batch, and optionally the others. Bytes in a result must live until the next call
+ * of the handler. */
+EVERDUE_API void everdue_handle(const struct everdue_task *task, struct everdue_result *result,
+                                void *user);
+EVERDUE_API void everdue_handle_batch(const struct everdue_task *const *tasks,
+                                      struct everdue_result *results, size_t count, void *user);
+
+/* Called once, before the first task, in the process that will handle them. The arguments are as
+ * main() gets them: argv[0] is the plugin's file, then what stands behind `--`; a plugin without
+ * this function refuses arguments. `*user` is handed to the others. Returns 0; after anything else
+ * the worker exits with 78, so say why on stderr. */
+EVERDUE_API int everdue_plugin_open(int argc, char **argv, void **user);
+
+/* Called once, after the last task. */
+EVERDUE_API void everdue_plugin_close(void *user);
 
 #ifdef __cplusplus
 }

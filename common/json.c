@@ -22,9 +22,7 @@ enum { TOKENS_LEAST = 64 };
 
 void json_object_init(struct json_object *object)
 {
-    object->count = 0;
-    object->tokens = NULL;
-    object->token_room = 0;
+    *object = (struct json_object){0};
 }
 
 void json_object_release(struct json_object *object)
@@ -81,34 +79,59 @@ static struct json_value value_of(const jsmntok_t *token, const char *text)
 }
 
 const char *json_object_read(struct json_object *object, const char *text, size_t count,
-                             char why[96])
+                             char why[JSON_WHY_BYTES])
 {
     size_t where;
-    object->count = 0;
+    object->token_count = 0;
     if (count > INT32_MAX)
         return "not JSON: it is too long";
     const char *error = json_check(text, count, JSON_DEPTH_MAX, &where);
     if (error) {
-        snprintf(why, 96, "not JSON: %s (byte %zu)", error, where + 1);
+        snprintf(why, JSON_WHY_BYTES, "not JSON: %s (byte %zu)", error, where + 1);
         return why;
     }
     int token_count = tokenize(object, text, count);
     if (token_count < 1)
         return token_count == JSMN_ERROR_NOMEM ? "out of memory" : "not JSON";
-    const jsmntok_t *tokens = &object->tokens->token;
-    if (tokens[0].type != JSMN_OBJECT)
+    if (object->tokens->token.type != JSMN_OBJECT)
         return "not a JSON object in braces";
-    for (int i = 1; i + 1 < token_count;) {
-        if (object->count == JSON_MEMBERS_MAX)
-            return "more than 32 members";
-        struct json_member *member = &object->members[object->count++];
-        member->name = value_of(&tokens[i], text);
-        member->value = value_of(&tokens[i + 1], text);
-        int end = tokens[i + 1].end;
-        for (i += 2; i < token_count && tokens[i].start < end;)
-            i++;
-    }
+    object->text = text;
+    object->token_count = token_count;
+    object->next = 1;
     return NULL;
+}
+
+/* The member whose name is the token at `*next`, which moves behind its value. */
+static bool take_member(const struct json_object *object, int *next, struct json_member *member)
+{
+    if (*next + 1 >= object->token_count)
+        return false;
+    const jsmntok_t *token = &object->tokens[*next].token;
+    member->name = value_of(&token[0], object->text);
+    member->value = value_of(&token[1], object->text);
+    int end = token[1].end;
+    *next += 2;
+    while (*next < object->token_count && object->tokens[*next].token.start < end)
+        ++*next;
+    return true;
+}
+
+bool json_object_next(struct json_object *object, struct json_member *member)
+{
+    return take_member(object, &object->next, member);
+}
+
+bool json_object_find(const struct json_object *object, const char *name, struct json_value *value)
+{
+    struct json_member member;
+    int next = 1;
+    while (take_member(object, &next, &member)) {
+        if (!json_value_is(&member.name, name))
+            continue;
+        *value = member.value;
+        return true;
+    }
+    return false;
 }
 
 struct everdue_bytes json_value_source(const struct json_value *value)
@@ -155,8 +178,18 @@ static void add_point(struct text *text, uint32_t point)
     text_add(text, bytes, count);
 }
 
-/* Decodes the escape at `at` (a backslash) and returns what follows it; NULL: half a surrogate. */
-static const char *decode_escape(const char *at, const char *end, struct text *scratch)
+/* The other half of a surrogate pair, behind its first; 0 when it is not there. */
+static uint32_t low_half(const char *at, const char *end)
+{
+    if (end - at < 6 || at[0] != '\\' || at[1] != 'u')
+        return 0;
+    uint32_t low = hex_value(at + 2);
+    return low >= 0xdc00 && low <= 0xdfff ? low : 0;
+}
+
+/* Decodes the escape at `at` (a backslash) and returns what follows it. */
+static const char *decode_escape(const char *at, const char *end, struct text *scratch,
+                                 bool *is_whole)
 {
     static const char plain[] = "\"\\/bfnrt";
     static const char meaning[] = "\"\\/\b\f\n\r\t";
@@ -167,26 +200,22 @@ static const char *decode_escape(const char *at, const char *end, struct text *s
     }
     uint32_t point = hex_value(at + 2);
     at += 6;
-    if (point >= 0xdc00 && point <= 0xdfff)
-        return NULL;
-    if (point >= 0xd800 && point <= 0xdbff) {
-        if (end - at < 6 || at[0] != '\\' || at[1] != 'u')
-            return NULL;
-        uint32_t low = hex_value(at + 2);
-        if (low < 0xdc00 || low > 0xdfff)
-            return NULL;
-        point = 0x10000 + ((point - 0xd800) << 10) + (low - 0xdc00);
-        at += 6;
+    if (point >= 0xd800 && point <= 0xdfff) {
+        uint32_t low = point <= 0xdbff ? low_half(at, end) : 0;
+        *is_whole = *is_whole && low;
+        point = low ? 0x10000 + ((point - 0xd800) << 10) + (low - 0xdc00) : 0xfffd;
+        at += low ? 6 : 0;
     }
     add_point(scratch, point);
     return at;
 }
 
 bool json_value_text(const struct json_value *value, struct text *scratch,
-                     struct everdue_bytes *bytes)
+                     struct everdue_bytes *bytes, bool *is_whole)
 {
     const char *at = value->data;
     const char *end = at + value->count;
+    *is_whole = true;
     if (!memchr(at, '\\', value->count)) {
         *bytes = (struct everdue_bytes){at, value->count};
         return true;
@@ -200,25 +229,31 @@ bool json_value_text(const struct json_value *value, struct text *scratch,
             at += plain;
             continue;
         }
-        at = decode_escape(at, end, scratch);
-        if (!at)
-            return false;
+        at = decode_escape(at, end, scratch, is_whole);
     }
+    if (scratch->failed)
+        return false;
     *bytes = (struct everdue_bytes){scratch->data + begin, scratch->count - begin};
-    return !scratch->failed;
+    return true;
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
+/* What stands in an object is one level deeper than by itself. */
+static bool is_embeddable(struct everdue_bytes bytes)
+{
+    size_t where;
+    return json_check(bytes.data, bytes.count, JSON_DEPTH_MAX - 1, &where) == NULL;
+}
+
 bool json_is_inline(struct everdue_bytes bytes)
 {
     const char *data = bytes.data;
-    size_t where;
     if (bytes.count == 0 || strchr(" \t\r\n", data[0]) || strchr(" \t\r\n", data[bytes.count - 1]))
         return false;
     if (memchr(data, '\n', bytes.count) || memchr(data, '\r', bytes.count))
         return false;
-    return json_check(data, bytes.count, JSON_DEPTH_MAX - 1, &where) == NULL;
+    return is_embeddable(bytes);
 }
 
 static void add_special(struct text *text, char byte)
@@ -241,7 +276,7 @@ void json_add_string(struct text *text, struct everdue_bytes bytes)
         const char *begin = at;
         size_t count = 0;
         while (at < end && (unsigned char)*at >= 0x20 && *at != '"' && *at != '\\' && *at != 0x7f &&
-               (count = utf8_bytes(at, (size_t)(end - at))) > 0)
+               (count = utf8_first(at, (size_t)(end - at))) > 0)
             at += count;
         text_add(text, begin, (size_t)(at - begin));
         if (at == end)
@@ -281,19 +316,41 @@ void json_add_true_or_false(struct text *text, const char *name, bool value)
     text_add_string(text, value ? "true" : "false");
 }
 
-void json_add_bytes(struct text *text, const char *name, struct everdue_bytes bytes)
+static void add_base64(struct text *text, const char *name, struct everdue_bytes bytes)
 {
     char longer[64];
-    if (!bytes.data)
-        return;
-    if (json_is_inline(bytes)) {
-        json_add_name(text, name);
-        text_add(text, bytes.data, bytes.count);
-        return;
-    }
     snprintf(longer, sizeof(longer), "%s_b64", name);
     json_add_name(text, longer);
     text_add(text, "\"", 1);
     base64_encode(text, bytes.data, bytes.count, BASE64_STANDARD);
     text_add(text, "\"", 1);
+}
+
+void json_add_bytes(struct text *text, const char *name, struct everdue_bytes bytes)
+{
+    if (!bytes.data)
+        return;
+    if (!json_is_inline(bytes)) {
+        add_base64(text, name, bytes);
+        return;
+    }
+    json_add_name(text, name);
+    text_add(text, bytes.data, bytes.count);
+}
+
+void json_add_value(struct text *text, const char *name, struct everdue_bytes bytes)
+{
+    if (!bytes.data)
+        return;
+    if (!is_embeddable(bytes)) {
+        add_base64(text, name, bytes);
+        return;
+    }
+    json_add_name(text, name);
+    size_t begin = text->count;
+    text_add(text, bytes.data, bytes.count);
+    /* A line break in valid JSON can only stand between its parts. */
+    for (size_t i = begin; i < text->count; i++)
+        if (text->data[i] == '\n' || text->data[i] == '\r')
+            text->data[i] = ' ';
 }

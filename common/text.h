@@ -1,7 +1,8 @@
-/* text.h - a growing text, for everything that is put together before it is printed.
+/* text.h - a growing text, for everything that is put together before it is written.
  *
- * A failed allocation sticks in `failed`; what was added since is missing. The content is kept
- * terminated, so `data` can be printed as a C string once something was added.
+ * A failed allocation sticks: later additions do nothing, `failed` is asked once at the end. The
+ * content is kept terminated, so `data` is a C string once something was added. It moves when the
+ * text grows, unless room was reserved before.
  */
 #ifndef EVERDUE_TEXT_H
 #define EVERDUE_TEXT_H
@@ -16,13 +17,15 @@ struct text {
     bool failed;
 };
 
+/* An empty text. Nothing is allocated until something is added. */
 void text_init(struct text *text);
 void text_release(struct text *text);
 
-/* Keep the memory, forget the content. */
+/* Keep the memory, forget the content and a failure. */
 void text_clear(struct text *text);
 
-/* Room for `count` more bytes and the terminator: until they are used up, `data` does not move. */
+/* Room for `count` more bytes and the terminator: until they are used up, `data` does not move. On
+ * failure returns false and sets `failed`. */
 bool text_reserve(struct text *text, size_t count);
 
 void text_add(struct text *text, const void *data, size_t count);
@@ -32,5 +35,8 @@ void text_add_format(struct text *text, const char *format, ...)
 
 /* Adds `count` bytes to be filled in by the caller; NULL when memory is out. */
 char *text_add_room(struct text *text, size_t count);
+
+/* Forget the first `count` bytes; what is left moves to the beginning. */
+void text_drop(struct text *text, size_t count);
 
 #endif

@@ -63,7 +63,7 @@ static bool scan_string(struct scan *scan)
         } else if (byte < 0x80) {
             scan->at++;
         } else {
-            size_t count = utf8_bytes(scan->at, (size_t)(scan->end - scan->at));
+            size_t count = utf8_first(scan->at, (size_t)(scan->end - scan->at));
             if (count == 0)
                 return fail(scan, "a byte that is not UTF-8");
             scan->at += count;

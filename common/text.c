@@ -1,9 +1,12 @@
 #include "text.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { ROOM_LEAST = 256 };
 
 void text_init(struct text *text)
 {
@@ -28,7 +31,10 @@ bool text_reserve(struct text *text, size_t count)
 {
     if (text->room - text->count > count)
         return true;
-    size_t room = text->room ? text->room * 2 : 256;
+    text->failed = text->failed || count >= SIZE_MAX / 2 - text->count;
+    if (text->failed)
+        return false;
+    size_t room = text->room ? text->room * 2 : ROOM_LEAST;
     if (room < text->count + count + 1)
         room = text->count + count + 1;
     char *data = realloc(text->data, room);
@@ -43,7 +49,7 @@ bool text_reserve(struct text *text, size_t count)
 
 char *text_add_room(struct text *text, size_t count)
 {
-    if (!text_reserve(text, count))
+    if (text->failed || !text_reserve(text, count))
         return NULL;
     char *added = text->data + text->count;
     text->count += count;
@@ -70,8 +76,10 @@ void text_add_format(struct text *text, const char *format, ...)
     va_start(arguments, format);
     int count = vsnprintf(small, sizeof(small), format, arguments);
     va_end(arguments);
-    if (count < 0)
+    if (count < 0) {
+        text->failed = true;
         return;
+    }
     if ((size_t)count < sizeof(small)) {
         text_add(text, small, (size_t)count);
         return;
@@ -82,4 +90,14 @@ void text_add_format(struct text *text, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(added, (size_t)count + 1, format, arguments);
     va_end(arguments);
+}
+
+void text_drop(struct text *text, size_t count)
+{
+    if (count > text->count)
+        count = text->count;
+    if (count == 0)
+        return;
+    text->count -= count;
+    memmove(text->data, text->data + count, text->count + 1);
 }

@@ -1,4 +1,4 @@
-#include "lines.h"
+#include "line_reader.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 enum { GZIP_BUFFER_BYTES = 1 << 18, COUNT_BYTES = 1 << 18 };
 
 /* Room for the longest line and its newline. */
-enum { BUFFER_BYTES = LINES_BYTES_MAX + 1 };
+enum { BUFFER_BYTES = LINE_READER_BYTES_MAX + 1 };
 
 static int open_descriptor(const char *path)
 {
@@ -43,92 +43,94 @@ static gzFile open_file(const char *path)
     return file;
 }
 
-bool lines_open(struct lines *lines, const char *path)
+bool line_reader_open(struct line_reader *reader, const char *path)
 {
-    *lines = (struct lines){.file = open_file(path)};
-    if (!lines->file) {
-        snprintf(lines->why, sizeof(lines->why), "%s", strerror(errno));
+    *reader = (struct line_reader){.file = open_file(path)};
+    if (!reader->file) {
+        snprintf(reader->why, sizeof(reader->why), "%s", strerror(errno));
         return false;
     }
-    lines->buffer = malloc(BUFFER_BYTES);
-    if (!lines->buffer) {
-        gzclose(lines->file);
-        snprintf(lines->why, sizeof(lines->why), "out of memory");
+    reader->buffer = malloc(BUFFER_BYTES);
+    if (!reader->buffer) {
+        gzclose(reader->file);
+        snprintf(reader->why, sizeof(reader->why), "out of memory");
         return false;
     }
     return true;
 }
 
-void lines_close(struct lines *lines)
+void line_reader_close(struct line_reader *reader)
 {
-    gzclose(lines->file);
-    free(lines->buffer);
-    *lines = (struct lines){0};
+    gzclose(reader->file);
+    free(reader->buffer);
+    *reader = (struct line_reader){0};
 }
 
 /* Reads more behind what is there. False on an error. */
-static bool fill(struct lines *lines)
+static bool fill(struct line_reader *reader)
 {
-    memmove(lines->buffer, lines->buffer + lines->begin, lines->end - lines->begin);
-    lines->end -= lines->begin;
-    lines->begin = 0;
+    memmove(reader->buffer, reader->buffer + reader->begin, reader->end - reader->begin);
+    reader->end -= reader->begin;
+    reader->begin = 0;
     int got =
-        gzread(lines->file, lines->buffer + lines->end, (unsigned)(BUFFER_BYTES - lines->end));
+        gzread(reader->file, reader->buffer + reader->end, (unsigned)(BUFFER_BYTES - reader->end));
     int error;
-    const char *text = gzerror(lines->file, &error);
+    const char *text = gzerror(reader->file, &error);
     if (got < 0 || (got == 0 && error != Z_OK)) {
         if (error == Z_ERRNO)
             text = strerror(errno);
         else if (error == Z_BUF_ERROR)
             text = "the gzip file is cut off";
-        snprintf(lines->why, sizeof(lines->why), "%s", text);
+        snprintf(reader->why, sizeof(reader->why), "%s", text);
         return false;
     }
-    lines->at_end = got == 0;
-    lines->end += (size_t)got;
+    reader->at_end = got == 0;
+    reader->end += (size_t)got;
     return true;
 }
 
 /* Takes `count` bytes and the newline from the buffer. */
-static enum lines_event take(struct lines *lines, size_t count, const char **line,
-                             size_t *line_count)
+static enum line_reader_event take(struct line_reader *reader, size_t count, const char **line,
+                                   size_t *line_count)
 {
     static const char mark[] = "\xef\xbb\xbf";
-    const char *data = lines->buffer + lines->begin;
-    lines->begin += count < lines->end - lines->begin ? count + 1 : count;
-    lines->number++;
-    if (lines->skipping) {
-        lines->skipping = false;
-        return LINES_TOO_LONG;
+    const char *data = reader->buffer + reader->begin;
+    reader->begin += count < reader->end - reader->begin ? count + 1 : count;
+    reader->number++;
+    if (reader->skipping) {
+        reader->skipping = false;
+        return LINE_READER_TOO_LONG;
     }
-    if (lines->number == 1 && count >= 3 && memcmp(data, mark, 3) == 0) {
+    if (reader->number == 1 && count >= 3 && memcmp(data, mark, 3) == 0) {
         data += 3;
         count -= 3;
     }
     *line = data;
     *line_count = count;
-    return LINES_LINE;
+    return LINE_READER_LINE;
 }
 
-enum lines_event lines_next(struct lines *lines, const char **line, size_t *count)
+enum line_reader_event line_reader_next(struct line_reader *reader, const char **line,
+                                        size_t *count)
 {
     size_t searched = 0;
     /* Each round reads at least a byte, finds a newline, or ends. */
     for (;;) {
-        const char *begin = lines->buffer + lines->begin;
-        size_t there = lines->end - lines->begin;
+        const char *begin = reader->buffer + reader->begin;
+        size_t there = reader->end - reader->begin;
         const char *newline = memchr(begin + searched, '\n', there - searched);
         if (newline)
-            return take(lines, (size_t)(newline - begin), line, count);
+            return take(reader, (size_t)(newline - begin), line, count);
         searched = there;
-        if (lines->at_end)
-            return there > 0 || lines->skipping ? take(lines, there, line, count) : LINES_END;
+        if (reader->at_end)
+            return there > 0 || reader->skipping ? take(reader, there, line, count)
+                                                 : LINE_READER_END;
         if (there == BUFFER_BYTES) {
-            lines->skipping = true;
-            lines->begin = lines->end = searched = 0;
+            reader->skipping = true;
+            reader->begin = reader->end = searched = 0;
         }
-        if (!fill(lines))
-            return LINES_FAILED;
+        if (!fill(reader))
+            return LINE_READER_FAILED;
     }
 }
 
@@ -147,7 +149,7 @@ static uint64_t count_in(gzFile file, char *room)
     return got < 0 ? 0 : count + (last != '\n');
 }
 
-uint64_t lines_count(const char *path)
+uint64_t line_reader_count(const char *path)
 {
     struct stat info;
     if (strcmp(path, "-") == 0 || stat(path, &info) != 0 || !S_ISREG(info.st_mode))

@@ -1,8 +1,8 @@
 /* json.h - JSON as RFC 8259 has it: checked strictly, taken apart, written.
  *
  * Payloads are kept as the bytes that the source wrote, so what is passed on must be JSON beyond
- * doubt: json_check accepts nothing that a strict parser would refuse. json_members then gives the
- * places of an object's members (libjsmn finds them). No value is copied or built.
+ * doubt: json_check accepts nothing that a strict parser would refuse. json_object_next then gives
+ * the places of an object's members (libjsmn finds them). No value is copied or built.
  */
 #ifndef EVERDUE_JSON_H
 #define EVERDUE_JSON_H
@@ -13,7 +13,7 @@
 #include "everdue/types.h"
 #include "text.h"
 
-enum { JSON_DEPTH_MAX = 512, JSON_MEMBERS_MAX = 32 };
+enum { JSON_DEPTH_MAX = 512, JSON_WHY_BYTES = 96 };
 
 /* Whether it is one JSON value, white space around it allowed, nested `depth_max` deep at most.
  * NULL, or a static text that says what is wrong, with its offset in `*where`. */
@@ -42,28 +42,37 @@ struct json_member {
 };
 
 struct json_object {
-    struct json_member members[JSON_MEMBERS_MAX];
-    size_t count;
+    const char *text;       /* borrowed */
     struct jsmntok *tokens; /* kept from line to line */
     unsigned token_room;
+    int token_count;
+    int next; /* token of the member that json_object_next returns */
 };
 
 void json_object_init(struct json_object *object);
 void json_object_release(struct json_object *object);
 
-/* The members of an object, borrowed from `text`. Checks first. NULL, or what is wrong: static, or
- * within `why`. */
+/* Takes an object apart; `text` is borrowed as long as its members are looked at. Checks first.
+ * NULL, or what is wrong: static, or within `why`. */
 const char *json_object_read(struct json_object *object, const char *text, size_t count,
-                             char why[96]);
+                             char why[JSON_WHY_BYTES]);
+
+/* The next member, in the order of the text. False: there is none. */
+bool json_object_next(struct json_object *object, struct json_member *member);
+
+/* The value of the first member with this name. False: there is none. O(n) in all that is nested.
+ */
+bool json_object_find(const struct json_object *object, const char *name, struct json_value *value);
 
 /* The source's own bytes of a value, quotes of a string included. */
 struct everdue_bytes json_value_source(const struct json_value *value);
 
 /* The bytes of a string without escapes: borrowed from the source where it has none, else decoded
- * at the end of `scratch`, which must have room for value->count more bytes. False: an escaped
- * surrogate without its other half. */
+ * at the end of `scratch`, which must have room for value->count more bytes. An escaped surrogate
+ * without its other half becomes U+FFFD; `*is_whole` says whether there was none. False: no memory.
+ */
 bool json_value_text(const struct json_value *value, struct text *scratch,
-                     struct everdue_bytes *bytes);
+                     struct everdue_bytes *bytes, bool *is_whole);
 
 /* Whether a member's name is this one. */
 bool json_value_is(const struct json_value *value, const char *name);
@@ -85,5 +94,9 @@ void json_add_true_or_false(struct text *text, const char *name, bool value);
 /* Bytes of any kind: as `name` where they are JSON, else as `name`_b64. Nothing when there are
  * none. */
 void json_add_bytes(struct text *text, const char *name, struct everdue_bytes bytes);
+
+/* The same for a reader that needs the value more than its very bytes: line breaks and blanks
+ * around and between the parts of a value become blanks of the line. */
+void json_add_value(struct text *text, const char *name, struct everdue_bytes bytes);
 
 #endif

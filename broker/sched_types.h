@@ -1,0 +1,228 @@
+/* sched_types.h - what the core keeps: records, leases, sessions, queues. Only the files of the
+ * core include it, through sched_internal.h.
+ */
+#ifndef EVERDUE_SCHED_TYPES_H
+#define EVERDUE_SCHED_TYPES_H
+
+#include <assert.h>
+
+#include "body.h"
+#include "heap.h"
+#include "sched.h"
+#include "slab.h"
+#include "stats.h"
+#include "table.h"
+
+enum {
+    PROMOTIONS_MAX = 4096,      /* records that come due in one step */
+    PROMOTIONS_GROUP = 32,      /* of which so many are fetched from memory together */
+    ENDINGS_MAX = 4096,         /* leases, sessions, takes that end in one step */
+    GRANTS_MAX = 8192,          /* tasks handed out in one step */
+    NUMBER_BLOCK = 1 << 24,     /* numbers reserved at once */
+    STALL_US = 1000000,         /* a wake-up so late is a stall: read before any lease is ended */
+    STALL_HOLD_US = 500000,     /* for how long */
+    UNKNOWN_QUEUE = QUEUES_MAX, /* no queue has this id */
+};
+
+/* --- records ---------------------------------------------------------------------------------- */
+
+enum place {
+    PLACE_NOWHERE, /* being made, or free */
+    PLACE_WAITING, /* in the waiting heap */
+    PLACE_READY,   /* in its queue's ready heap; or, with FLAG_AWAIT, on its way there */
+    PLACE_LEASED,  /* `place` is the lease */
+    PLACE_PARKED,  /* in its queue's parked heap */
+    PLACE_HELD,    /* due before a restart; held back while its holder may come back */
+    PLACE_STAGED,  /* new in a sync that is not committed: invisible */
+    PLACE_REMOVED, /* gone; the slot is kept until the removal is durable */
+};
+enum { PLACE_COUNT = 8 };
+
+enum flag {
+    FLAG_DIRTY_0 = 1, /* changed in the batch of parity 0, 1 */
+    FLAG_DIRTY_1 = 2,
+    FLAG_DIRTY = 3,
+    FLAG_COLD = 4,     /* its body changed since the last seal */
+    FLAG_AWAIT = 8,    /* ready as soon as its change is durable */
+    FLAG_PENDING = 16, /* has an entry in `pendings` */
+    FLAG_ENDED = 32,   /* has an entry in `ended`: its last lease was lost */
+    FLAG_OVERDUE = 64, /* accepted already due: not counted as late */
+};
+
+#define MASK_BITS(bits) (((uint64_t)1 << (bits)) - 1)
+
+/* Tens of millions of them are what a broker holds. Its link is in `keys`; its place is in a heap,
+ * or its lease. */
+struct record {
+    uint64_t state : 53;
+    uint64_t where : 3; /* enum place */
+    uint64_t flags : 8;
+    uint64_t number : 40;
+    uint64_t queue : 10;
+    uint64_t failures : 14;
+    uint64_t due_us : 52;
+    uint64_t crashes : 12;
+    uint8_t *body;
+};
+_Static_assert(sizeof(struct record) == 32, "a record is half a cache line");
+
+enum { FAILURES_MAX = 16383, CRASHES_MAX = 4095 };
+
+/* A change to a record that is out at a worker. */
+struct pending {
+    uint32_t record;
+    bool run_now;
+    bool has_put;
+    bool is_full; /* of a sync: what it does not give is cleared */
+    uint8_t *put; /* an encoded item of PUT; due is absolute */
+    uint32_t put_bytes;
+};
+
+/* --- leases ----------------------------------------------------------------------------------- */
+
+struct lease {
+    uint64_t number;
+    uint64_t delivered_before; /* the highest that was delivered before it in this run; 0: none */
+    int64_t lateness_us;
+    int64_t lease_us;
+    uint32_t record;        /* SLAB_NONE: removed meanwhile */
+    uint32_t session;       /* slot in `sessions`; SLAB_NONE: detached, or ended */
+    uint32_t next;          /* chain in `live` or `ended` */
+    uint32_t place;         /* in `lease_ends` */
+    uint32_t before, after; /* in the session's list */
+    bool unconfirmed;       /* its session came back and has not announced it yet */
+    bool counts_lateness;
+    bool is_taken; /* by a take, so it uses no credit */
+};
+
+/* --- sessions --------------------------------------------------------------------------------- */
+
+struct session {
+    uint32_t number; /* the caller's */
+    uint8_t uid[SESSION_UID_BYTES];
+    uint8_t name_bytes;
+    char name[SESSION_NAME_BYTES_MAX];
+    uint16_t queue_count;
+    uint16_t queues[SESSION_QUEUES_MAX];
+    uint32_t credit;
+    uint32_t held;  /* leases, without detached ones */
+    uint32_t taken; /* of those, by takes */
+    uint32_t first_lease;
+    uint32_t resume_left; /* leases that are still to be announced */
+    int64_t lease_us;
+    int64_t heartbeat_us;
+    int64_t seen_mono_us;
+    int64_t began_mono_us;
+    int64_t lost_mono_us; /* disconnected: when it is lost; TIME_US_NEVER: connected */
+    bool known;
+    bool is_stored;
+    uint64_t reports_ok, reports_failed;
+};
+
+struct take_wait {
+    uint32_t session;
+    uint32_t after; /* in its queue's list */
+    uint32_t max;
+    uint64_t request;
+    int64_t lease_us;
+    int64_t deadline_mono_us;
+    uint16_t queue;
+    bool detached;
+};
+
+struct drain_wait {
+    uint32_t session; /* the caller's number */
+    uint64_t request;
+    int64_t deadline_mono_us;
+};
+enum { DRAIN_WAITS_MAX = 16 };
+
+/* --- queues ----------------------------------------------------------------------------------- */
+
+struct sync;
+
+struct queue {
+    uint16_t id;
+    uint8_t name_bytes;
+    char name[QUEUE_NAME_BYTES_MAX];
+    bool is_paused;
+    bool is_dirty;
+    uint64_t counts[PLACE_COUNT];
+    uint64_t body_bytes;
+    struct heap ready;
+    struct heap parked;
+    struct sched_policy policy;
+    bool has_policy;
+    uint16_t subscriber_count, subscriber_room;
+    uint16_t next_subscriber;
+    uint32_t *subscribers; /* slots in `sessions` */
+    uint32_t first_take, last_take;
+    struct sched_totals totals;
+    struct stats lateness;
+    struct stats start_lateness;
+    int64_t park_window_mono_us;
+    uint64_t parked_in_window;
+    struct sync *sync;          /* NULL: none under way */
+    uint64_t synced_generation; /* the last COMMIT that was answered, 0: none */
+    enum status synced_status;
+    struct sync_counts synced_counts;
+    uint64_t kick_request; /* a kick of all under way */
+    uint32_t kick_session; /* SLAB_NONE: nobody waits for its answer any more */
+    uint64_t kick_left, kicked;
+};
+
+/* A uid that was known before the restart. */
+struct expected {
+    uint8_t uid[SESSION_UID_BYTES];
+    bool is_back;
+};
+
+struct sched {
+    struct sched_settings settings;
+    struct slab records;
+    struct table keys;
+    struct heap waiting;
+    struct slab leases;
+    struct table live;  /* by number */
+    struct table ended; /* by record */
+    struct heap lease_ends;
+    struct slab sessions;
+    uint32_t *session_slots; /* by the caller's number */
+    uint32_t session_slot_room;
+    struct heap session_ends;
+    struct slab takes;
+    struct heap take_ends;
+    struct slab pendings;
+    struct table pending_of;
+    struct queue *queues[QUEUES_MAX];
+    uint32_t queue_count;
+    uint32_t next_queue; /* round robin */
+
+    uint64_t next_number;  /* of leases and states */
+    uint64_t reserved_end; /* numbers below are reserved durably */
+    uint64_t next_record;
+    uint64_t next_generation;
+    uint64_t body_bytes;
+
+    uint32_t *dirty[2];
+    uint32_t dirty_count[2], dirty_room[2];
+    unsigned parity; /* of the batch that fills */
+    bool is_meta_dirty;
+    struct store_batch *rows; /* rows for the next seal */
+
+    bool is_loading;
+    bool is_draining;
+    bool has_more_grants; /* the last GRANT stopped at its bound */
+    struct drain_wait drains[DRAIN_WAITS_MAX];
+    uint32_t drain_count;
+    int64_t hold_mono_us; /* after a stall: nothing is ended before */
+
+    struct expected *expected;
+    uint32_t expected_count, expected_room, expected_left;
+    int64_t grace_end_mono_us; /* TIME_US_NEVER: no grace */
+    uint32_t held_cursor;      /* slots below have been let go */
+    uint32_t held_end;         /* slots from here on were never held */
+    bool is_letting_go;
+};
+
+#endif
