@@ -67,10 +67,15 @@ class Process:
         """Its exit status, negative for a signal."""
         return self.child.wait(seconds)
 
-    def stop(self, seconds=SECONDS):
-        """SIGTERM, and SIGKILL to its whole session when that does not help."""
+    def stop(self, seconds=SECONDS, patience=None):
+        """SIGTERM; a second one after `patience` seconds, which ends ours at once; SIGKILL to its
+        whole session when that does not help."""
         if self.is_running():
             self.signal(signal.SIGTERM)
+        try:
+            return self.wait(patience or seconds)
+        except subprocess.TimeoutExpired:
+            self.signal(signal.SIGTERM if patience else signal.SIGKILL)
         try:
             return self.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -219,7 +224,7 @@ def finish(processes):
     """Stop them all, show their logs (with a test that failed), then complain about one."""
     faults = []
     for process in processes:
-        status = process.stop()
+        status = process.stop(patience=1)
         print(f"--- {process.log.name}, exit status {status}\n{process.text()}")
         if status not in process.expected:
             faults.append(f"{process.log.name}: exit status {status}")

@@ -220,8 +220,11 @@ def test_a_silent_session_is_pinged_and_lost_after_three_heartbeats(peers):
     lively = peers(queues=["q"], heartbeat_ms=100)
     watcher.put("q", ["k"])
     assert silent.next_tasks(1)[0].key == "k"
-    silent.wait(lambda: NO_SESSION in silent.errors or lively.receive(0.02), what="the end")
-    wait_until(lambda: lively.receive(0.02) is None and watcher.get("q", "k").crashes == 1)
+    wait_until(lambda: [silent.receive(0.01), lively.receive(0.01)] and silent.errors,
+               what="the end of the session")
+    assert silent.errors == [NO_SESSION]
+    record = watcher.get("q", "k")
+    assert (record.status, record.crashes) == (READY, 1)
     assert watcher.stats()["lost_total"] == 1
     assert lively.stats()["sessions"] == 2
 
