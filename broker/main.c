@@ -9,7 +9,7 @@
 #include "options.h"
 #include "quantity.h"
 
-enum { DESCRIPTORS_SPARE = 256 };
+enum { DESCRIPTORS_SPARE = 512, SESSIONS_LEAST = 64 };
 
 static void print_line(const char *line, void *user)
 {
@@ -45,7 +45,7 @@ static int raise_descriptors(struct options *options)
     rlim_t wanted = (rlim_t)options->server.sched.limits.sessions_max + DESCRIPTORS_SPARE;
     if (limit.rlim_cur >= wanted)
         return EX_OK;
-    if (limit.rlim_cur <= 2 * DESCRIPTORS_SPARE) {
+    if (limit.rlim_cur < DESCRIPTORS_SPARE + SESSIONS_LEAST) {
         fprintf(stderr,
                 "everdue-broker: %llu file descriptors are too few; raise the limit (ulimit -n) "
                 "to %llu, or lower --sessions-max\n",

@@ -70,7 +70,7 @@ void input_key(struct wire_reader *reader, union item *item)
 
 /* --- sessions --------------------------------------------------------------------------------- */
 
-static void answer_hello(struct server *server, const struct request *request, uint64_t id)
+static bool answer_hello(struct server *server, const struct request *request, uint64_t id)
 {
     struct sched_agreed agreed;
     sched_get_agreed(server->sched, request->worker, &agreed);
@@ -88,7 +88,7 @@ static void answer_hello(struct server *server, const struct request *request, u
     memcpy(welcome.store_id, server->store->id, STORE_ID_BYTES);
     wire_buffer_clear(&server->out);
     welcome_write(&server->out, &welcome);
-    output_now(server, request);
+    return output_now(server, request);
 }
 
 static void on_hello(struct server *server, struct request *request)
@@ -111,9 +111,9 @@ static void on_hello(struct server *server, struct request *request)
     event.hello = &hello;
     enum status status = server_step(server, &event);
     if (status == STATUS_OK) {
-        answer_hello(server, request, hello.id);
-        if (is_new && workers_was_stranger(&server->workers, request->fd))
-            socket_suspect(server, request->worker);
+        bool is_sent = answer_hello(server, request, hello.id);
+        if (!is_sent || (is_new && workers_was_stranger(&server->workers, request->fd)))
+            socket_suspect(server, request->worker); /* it broke before its HELLO was read */
         return;
     }
     if (is_new)

@@ -21,6 +21,7 @@ enum {
     INPUT_ITEMS_MAX = 4096,   /* or so many items, and the message in which they are reached */
     WORK_BUDGET = 512,        /* items of long work between two looks at the clock */
     WORK_US_MAX = 2000,       /* long work in one turn */
+    DESCRIPTORS_KEPT = 384,   /* for files, and for connections until they are cut */
     EVENTS_MAX = 4096,        /* of connections, looked at together */
     MISTAKES_MAX = 3,         /* malformed messages before a connection is cut */
     PROBES = 50,              /* looks at a connection that seems broken */
@@ -52,6 +53,7 @@ struct tally {
 struct server_counts {
     uint64_t messages_in, bytes_in, messages_out, bytes_out;
     uint64_t refused, refused_malformed, refused_unknown, refused_session, refused_version;
+    uint64_t refused_connections;
     uint64_t undelivered;
     int64_t turn_us_max;
     uint64_t turns;
@@ -75,6 +77,7 @@ struct server {
     void *context;
     void *router;
     void *monitor;
+    int fd_end; /* connections with this descriptor or a higher one are cut */
     int wall_timer, mono_timer, signals;
     int64_t armed_wall_us, armed_mono_us;
     struct workers workers;
@@ -111,7 +114,7 @@ struct server {
     int64_t next_space_mono_us;
     int exit_code;
     struct server_counts counts;
-    struct log_limit mistakes_limit, backup_limit;
+    struct log_limit mistakes_limit, backup_limit, connections_limit;
 };
 
 /* --- server_socket.c -------------------------------------------------------------------------- */
@@ -177,8 +180,9 @@ void records_forget_tally(struct server *server, uint64_t generation);
 
 /* --- server_output.c -------------------------------------------------------------------------- */
 
-/* The message in server->out: sent now, or held until what it acknowledges is durable. */
-void output_now(struct server *server, const struct request *request);
+/* The message in server->out: sent now (false: it was not), or held until what it acknowledges is
+ * durable. */
+bool output_now(struct server *server, const struct request *request);
 void output_durable(struct server *server, struct bytes identity);
 /* An answer without body, now. */
 void output_status(struct server *server, const struct request *request, enum status status,

@@ -185,6 +185,7 @@ static void add_server(struct map *map, struct server *server, const struct sche
         {"refused_unknown_type_total", counts->refused_unknown},
         {"refused_no_session_total", counts->refused_session},
         {"refused_version_total", counts->refused_version},
+        {"refused_connections_total", counts->refused_connections},
         {"undelivered_total", counts->undelivered},
         {"messages_in_total", counts->messages_in},
         {"messages_out_total", counts->messages_out},

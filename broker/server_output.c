@@ -5,11 +5,11 @@
 
 /* --- answers ---------------------------------------------------------------------------------- */
 
-void output_now(struct server *server, const struct request *request)
+bool output_now(struct server *server, const struct request *request)
 {
     if (server->out.failed) /* without memory there is no answer; the peer asks again */
-        return;
-    socket_send_to(server, request->identity, server->out.data, server->out.count);
+        return false;
+    return socket_send_to(server, request->identity, server->out.data, server->out.count);
 }
 
 static bool hold(struct answers *answers, struct bytes identity, const struct wire_buffer *message)

@@ -1,5 +1,7 @@
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -39,6 +41,15 @@ static bool fail(struct server *server, const char *what, const char *where)
              zmq_strerror(zmq_errno()), NULL);
     server->exit_code = EX_OSERR;
     return false;
+}
+
+/* The first descriptor that no connection may keep. */
+static int end_of_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur > INT_MAX)
+        return INT_MAX;
+    return (int)limit.rlim_cur - DESCRIPTORS_KEPT;
 }
 
 static bool open_monitor(struct server *server)
@@ -117,6 +128,7 @@ static bool bind_all(struct server *server)
 bool socket_open(struct server *server)
 {
     int64_t frame_bytes_max = MESSAGE_BYTES_MAX;
+    server->fd_end = end_of_descriptors();
     link_setup();
     server->context = zmq_ctx_new();
     if (!server->context || zmq_ctx_set(server->context, ZMQ_IO_THREADS, 1))
@@ -231,6 +243,22 @@ void socket_suspect(struct server *server, uint32_t number)
     worker->probes_left = PROBES;
 }
 
+/* Without a descriptor left libzmq ends the process (ipc) or spins (tcp). Connections cost one
+ * each, those that never say HELLO, too: near the end new ones are cut. */
+static void on_accept(struct server *server, int fd)
+{
+    uint64_t held_back;
+    workers_forget_stranger(&server->workers, fd);
+    if (fd < server->fd_end)
+        return;
+    shutdown(fd, SHUT_RDWR);
+    server->counts.refused_connections++;
+    if (log_limit_allows(&server->connections_limit, server->now.mono_us, &held_back))
+        log_line(LOG_WARNING, "too many connections: a new one was cut", "descriptor", log_i64(fd),
+                 "more", log_u64(held_back), "try",
+                 "raise the limit of file descriptors (ulimit -n)", NULL);
+}
+
 static void on_disconnect(struct server *server, int fd)
 {
     uint32_t number = workers_find_fd(&server->workers, fd);
@@ -257,7 +285,7 @@ void socket_read_monitor(struct server *server)
         memcpy(&kind, event, sizeof(kind));
         memcpy(&fd, event + 2, sizeof(fd));
         if (kind == ZMQ_EVENT_ACCEPTED)
-            workers_forget_stranger(&server->workers, fd);
+            on_accept(server, fd);
         else
             on_disconnect(server, fd);
     }

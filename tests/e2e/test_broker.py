@@ -1,9 +1,8 @@
-"""Options, limits, files and signals of everdue-broker, and what it says about them."""
+"""Options, files and signals of everdue-broker, and what it says about them."""
 
 import json
 import os
 import re
-import resource
 import signal
 import stat
 import subprocess
@@ -12,8 +11,7 @@ import time
 import pytest
 
 from conftest import PROGRAMS, environment, wait_until
-from raw import (
-    BUSY, CREATED, HOUR_US, MALFORMED, NO_SPACE, OK, TOO_LARGE, TOO_MANY, Peer, put, stopped)
+from raw import CREATED, HOUR_US, MALFORMED, OK, TOO_LARGE, TOO_MANY, Peer, put, stopped
 
 USAGE, BAD_DATA, UNAVAILABLE, IO_ERROR, REFUSED, CONFIG = 64, 65, 69, 74, 77, 78
 
@@ -92,16 +90,17 @@ def test_a_bad_value_is_named_with_reason_and_remedy(directory, flag, value, why
 def test_what_is_wrong_in_the_file_is_named_with_its_line(directory, text, line, what):
     file = directory / "broker.conf"
     file.write_text(text, encoding="utf-8")
-    said = refused("--config", file, code=CONFIG)
+    said = refused("--check-config", "--config", file, code=CONFIG)
     assert said.startswith(f"everdue-broker: {file}:{line}: ") and what in said
 
 
 def test_a_file_that_cannot_be_read_is_said(directory):
     missing = directory / "missing"
-    assert refused("--config", missing, code=CONFIG) == (
+    assert refused("--check-config", "--config", missing, code=CONFIG) == (
         f"everdue-broker: {missing}: No such file or directory\n")
-    assert "Is a directory" in refused("--config", directory, code=CONFIG)
-    assert str(missing) in refused(code=CONFIG, env={"EVERDUE_CONFIG": str(missing)})
+    assert "Is a directory" in refused("--check-config", "--config", directory, code=CONFIG)
+    assert str(missing) in refused("--check-config", code=CONFIG,
+                                   env={"EVERDUE_CONFIG": str(missing)})
 
 
 def test_the_documented_file_is_right(directory):
@@ -370,117 +369,4 @@ def test_a_second_sigterm_ends_at_once(brokers):
     assert broker.process.is_running()
     broker.process.signal(signal.SIGTERM)
     assert broker.process.wait() == 0
-    peer.close()
-
-
-# --- limits ---
-
-
-def test_sessions_max_refuses_one_more_and_keeps_the_others(brokers):
-    broker = brokers("--sessions-max", "2", "--reconnect", "0s")
-    peers = [Peer(broker.endpoint) for _ in range(3)]
-    assert isinstance(peers[0].hello(["q"]), list) and isinstance(peers[1].hello(), list)
-    assert peers[2].hello() == TOO_MANY
-    peers[1].goodbye()
-    assert isinstance(peers[2].hello(), list)
-    assert peers[0].put("q", ["a"]) == [CREATED]
-    for peer in peers:
-        peer.close()
-
-
-def test_bytes_max_refuses_more_and_frees_what_goes(brokers):
-    broker = brokers("--bytes-max", "10K")
-    peer = Peer(broker.endpoint)
-    peer.hello()
-    large = [put(f"k{i}", payload=b"x" * 3000) for i in range(5)]
-    statuses = peer.put("q", *large)
-    assert statuses[:3] == [CREATED] * 3 and statuses[4] in (NO_SPACE, TOO_MANY)
-    assert peer.items(17, "q", ["k0"]) == [OK]
-    assert peer.put("q", large[4]) == [CREATED]
-    peer.close()
-
-
-def test_backlog_max_says_busy_while_the_disk_is_behind(brokers):
-    broker = brokers("--backlog-max", "10", store="lmdb")
-    peer = Peer(broker.endpoint)
-    peer.hello()
-    statuses = peer.put("q", *[[f"k{i}"] for i in range(20)])
-    assert statuses == [CREATED] * 10 + [BUSY] * 10
-    assert peer.put("q", ["k19"]) == [CREATED]
-    peer.close()
-
-
-def test_too_few_file_descriptors_are_said(directory):
-    def limit():
-        resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
-
-    done = subprocess.run([PROGRAMS / "everdue-broker", "--store", "memory", "--listen",
-                           f"ipc://{directory}/socket"], preexec_fn=limit, capture_output=True,
-                          text=True, timeout=20, check=False, env=environment())
-    assert done.returncode == 71
-    assert "256 file descriptors are too few" in done.stderr and "ulimit -n" in done.stderr
-
-
-# --- backup ---
-
-
-def test_a_backup_while_it_runs_is_a_store_of_its_own(brokers, processes, directory,
-                                                      free_endpoint):
-    broker = brokers(store="lmdb")
-    peer = Peer(broker.endpoint)
-    peer.hello(["q"])
-    for i in range(20):
-        assert set(peer.put("q", *[put(f"k{i}-{j}", after=HOUR_US, payload=b"x" * 100)
-                                   for j in range(100)])) == {CREATED}
-    first = peer.post(39, str(directory / "copy"))
-    later = [peer.post(16, "q", [put(f"later{i}", after=HOUR_US)]) for i in range(50)]
-    assert peer.ask(39, str(directory / "other"))[0] in (-4, OK)
-    assert peer.answer(first)[0] == OK
-    assert all(peer.answer(request)[0] == OK for request in later)
-    assert peer.ask(39, "relative")[0] == -9
-    assert peer.ask(39, str(directory / "copy"))[0] != OK
-    endpoint = free_endpoint()
-    processes("everdue-broker", "--listen", endpoint, "--store", f"lmdb:{directory}/copy")
-    copied = Peer(endpoint)
-    copied.hello()
-    assert copied.store != peer.store
-    keys = {record.key for record in copied.list("q")}
-    assert {f"k{i}-{j}" for i in range(20) for j in range(100)} <= keys
-    for each in [peer, copied]:
-        each.close()
-
-
-# --- size ---
-
-
-def test_300000_records_are_small_and_idle(brokers):
-    broker = brokers("--sync", "never", store="lmdb")
-    peer = Peer(broker.endpoint)
-    peer.hello()
-
-    def anonymous_bytes():
-        with open(f"/proc/{broker.process.pid}/status", encoding="ascii") as file:
-            text = file.read()
-        return int(re.search(r"RssAnon:\s+(\d+) kB", text).group(1)) * 1024
-
-    def cpu_seconds():
-        with open(f"/proc/{broker.process.pid}/stat", encoding="ascii") as file:
-            user, system = file.read().rpartition(")")[2].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
-
-    before = anonymous_bytes()
-    for i in range(0, 300000, 2000):
-        peer.post(16, "q", [put(f"key-{j:012}", after=HOUR_US, payload=b"x" * 64)
-                            for j in range(i, i + 2000)])
-    peer.wait(lambda: len(peer.answers) == 150, seconds=30, what="the last answer")
-    assert peer.stats()["records"] == 300000
-    used = (anonymous_bytes() - before) / 300000
-    broker.restart()
-    reloaded = (anonymous_bytes() - before) / 300000
-    began, busy = time.monotonic(), cpu_seconds()
-    wait_until(lambda: time.monotonic() > began + 2, what="two idle seconds")
-    share = (cpu_seconds() - busy) / (time.monotonic() - began)
-    print(f"{used:.0f} bytes a record, {reloaded:.0f} after a restart, "
-          f"{share * 100:.2f} % of a CPU when idle")
-    assert reloaded < 1000 and share < 0.1
     peer.close()

@@ -1,4 +1,4 @@
-"""The protocol as a stranger speaks it: what is refused, what is promised, what must never happen."""
+"""The protocol as a stranger speaks it: what is refused, promised, and must never happen."""
 
 import random
 import zlib

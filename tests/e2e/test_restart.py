@@ -73,7 +73,7 @@ class Word:
 
 
 class Source:
-    """Puts and removes records, changes records at work, pauses queues: forty requests at a time."""
+    """Puts and removes records, changes records at work, pauses queues: forty requests at once."""
 
     def __init__(self, peer, dice):
         self.peer, self.dice = peer, dice
