@@ -128,8 +128,7 @@ struct sched *sched_new(const struct sched_settings *settings)
 static void release_records(struct sched *sched)
 {
     for (uint32_t slot = 0; slot < sched->records.used_end; slot++)
-        if (record_at(sched, slot)->where != PLACE_NOWHERE)
-            free(record_at(sched, slot)->body);
+        free(record_at(sched, slot)->body); /* NULL of those that are gone */
     for (uint32_t id = 0; id < sched->pendings.used_end; id++)
         free(((struct pending *)slab_at(&sched->pendings, id))->put);
 }
@@ -244,11 +243,18 @@ static void promote(struct sched *sched, struct moment now)
     }
 }
 
+/* What the grace holds counts as leased: after a stall it is held on, too, unless all are back. */
+static int64_t grace_end_us(const struct sched *sched)
+{
+    int64_t end_us = sched->grace_end_mono_us;
+    return sched->expected_left && end_us < sched->hold_mono_us ? sched->hold_mono_us : end_us;
+}
+
 static void pass_time(struct sched *sched, const struct event *event, struct effects *effects)
 {
     if (event->stalled_us >= STALL_US)
         sched->hold_mono_us = event->now.mono_us + STALL_HOLD_US;
-    if (event->now.mono_us >= sched->grace_end_mono_us)
+    if (event->now.mono_us >= grace_end_us(sched))
         load_end_grace(sched, event->now);
     if (event->now.mono_us >= sched->hold_mono_us) {
         session_pass_time(sched, event->now, effects);
@@ -384,7 +390,7 @@ int64_t sched_next_mono_us(const struct sched *sched)
     int64_t next = least(ends, heap_first_time(&sched->take_ends));
     for (uint32_t i = 0; i < sched->drain_count; i++)
         next = least(next, sched->drains[i].deadline_mono_us);
-    return least(next, sched->grace_end_mono_us);
+    return least(next, grace_end_us(sched));
 }
 
 bool sched_has_work(const struct sched *sched)

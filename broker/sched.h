@@ -85,7 +85,7 @@ enum event_kind {
     EVENT_TOUCH,
     EVENT_GIVE_BACK,
     EVENT_RESUME,
-    EVENT_GOODBYE,     /* the session ends in order: what it holds is given back as begun */
+    EVENT_GOODBYE,     /* the session ends in order: what it holds is given back uncounted */
     EVENT_DISCONNECT,  /* its connection broke: `wait_us` to come back, then it is lost */
     EVENT_UNDELIVERED, /* tasks that could not be sent: un-leased, un-counted */
     EVENT_PUT,

@@ -11,7 +11,9 @@ static bool is_interval(int64_t us)
 
 enum status put_check(const struct sched *sched, const struct put *put)
 {
-    uint32_t most = sched->settings.limits.payload_bytes_max;
+    /* What was taken once is loaded, though the limit is lower now. */
+    uint32_t most =
+        sched->is_loading ? PAYLOAD_BYTES_MAX : sched->settings.limits.payload_bytes_max;
     if (!bytes_are_key(put->key))
         return STATUS_BAD_KEY;
     if (put->payload.count > most || put->memo.count > most)
@@ -19,6 +21,17 @@ enum status put_check(const struct sched *sched, const struct put *put)
     if (!is_interval(put->due_us) || !is_interval(put->in_us) || !is_interval(put->every_us))
         return STATUS_BAD_TIME;
     return put->group.count > GROUP_BYTES_MAX ? STATUS_BAD_FIELD : STATUS_OK;
+}
+
+enum status put_check_room(const struct sched *sched, uint32_t slot, const struct put *put)
+{
+    struct fields fields;
+    if (sched->is_loading || sched->body_bytes < sched->settings.limits.bytes_max)
+        return STATUS_OK;
+    body_view(record_at(sched, slot)->body, &fields);
+    bool grows = put->payload.count > fields.payload.count || put->memo.count > fields.memo.count ||
+                 put->group.count > fields.group.count;
+    return grows ? STATUS_NO_SPACE : STATUS_OK;
 }
 
 int64_t put_due(const struct put *put, struct moment now)
@@ -121,12 +134,16 @@ enum status change_put(struct sched *sched, const struct event *event)
         status = STATUS_BUSY;
     if (!status)
         status = queue_require(sched, event->put.queue, &queue);
+    if (status)
+        return status;
+    uint32_t slot = record_find(sched, queue, put->key);
+    bool is_new = slot == SLAB_NONE || record_at(sched, slot)->where == PLACE_STAGED;
+    status = is_new ? record_check_room(sched) : put_check_room(sched, slot, put);
     if (!status)
         status = sync_note_touched(sched, queue, put->key);
     if (status)
         return status;
-    uint32_t slot = record_find(sched, queue, put->key);
-    if (slot == SLAB_NONE || record_at(sched, slot)->where == PLACE_STAGED)
+    if (is_new)
         return put_new(sched, queue, slot, put, event->now);
     if (!record_is_out(record_at(sched, slot)))
         return put_change(sched, slot, put, false, event->now);
@@ -347,7 +364,8 @@ enum status change_undrain(struct sched *sched)
 void drain_pass_time(struct sched *sched, struct moment now, struct effects *effects)
 {
     uint32_t kept = 0;
-    bool is_drained = sched->live.count == 0;
+    /* What the grace holds may be reported still. */
+    bool is_drained = sched->live.count == 0 && sched->grace_end_mono_us == TIME_US_NEVER;
     for (uint32_t i = 0; i < sched->drain_count; i++) {
         const struct drain_wait *wait = &sched->drains[i];
         bool is_over = is_drained || now.mono_us >= wait->deadline_mono_us;

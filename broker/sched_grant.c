@@ -329,25 +329,30 @@ static uint32_t count_grantable(const struct sched *sched)
     return count;
 }
 
-/* One round over the queues. With several of them ready, each gives a little in turn. */
+/* One round over the queues, from behind the one that gave last, so that credit that comes one by
+ * one is shared, too. With several of them ready, each gives a little in turn. */
 static uint32_t grant_round(struct sched *sched, uint32_t grantable, struct moment now,
                             struct effects *effects)
 {
     uint32_t granted = 0;
+    uint32_t first = sched->next_queue;
     for (uint32_t i = 0; i < sched->queue_count; i++) {
-        if (sched->next_queue >= sched->queue_count)
-            sched->next_queue = 0;
-        struct queue *queue = sched->queues[sched->next_queue++];
+        uint32_t place = (first + i) % sched->queue_count;
+        struct queue *queue = sched->queues[place];
         if (!can_grant(queue))
             continue;
         uint32_t share = fair_share(sched, queue);
         if (!share)
             continue;
+        uint32_t count = 0;
         if (sched->grace_end_mono_us == TIME_US_NEVER)
-            granted += grant_takes(sched, queue, share, now, effects);
+            count = grant_takes(sched, queue, share, now, effects);
         if (grantable > 1 && share > QUANTUM)
             share = QUANTUM;
-        granted += grant_streams(sched, queue, share, now, effects);
+        count += grant_streams(sched, queue, share, now, effects);
+        if (count)
+            sched->next_queue = place + 1;
+        granted += count;
     }
     return granted;
 }

@@ -99,6 +99,8 @@ uint32_t record_find(const struct sched *sched, const struct queue *queue, struc
 /* Room for a change of `count` records. */
 bool record_reserve(struct sched *sched, uint32_t count);
 
+/* Whether there is room for another: TOO_MANY, NO_SPACE. */
+enum status record_check_room(const struct sched *sched);
 /* A new record in PLACE_NOWHERE (with `staged`: PLACE_STAGED), found by its key from now on. */
 enum status record_new(struct sched *sched, struct queue *queue, const struct fields *fields,
                        uint32_t *slot);
@@ -225,6 +227,8 @@ void drain_pass_time(struct sched *sched, struct moment now, struct effects *eff
 
 /* The status of a put's fields, before anything is changed. */
 enum status put_check(const struct sched *sched, const struct put *put);
+/* NO_SPACE: over the byte limit, and the put makes the record larger. */
+enum status put_check_room(const struct sched *sched, uint32_t slot, const struct put *put);
 /* `fields` with what the put gives in place. `is_full`: payload, every, rank, group and once that
  * it does not give are cleared; its memo does not count. */
 void put_overlay(const struct put *put, bool is_full, struct fields *fields);
@@ -250,8 +254,7 @@ enum status pending_load(struct sched *sched, uint32_t slot, const uint8_t *byte
 /* Applies what is pending to a record in PLACE_NOWHERE whose lease was lost, under a fresh number,
  * and schedules it. False: nothing was pending. */
 bool pending_apply_lost(struct sched *sched, uint32_t slot, struct moment now, int64_t *due_us);
-/* From PLACE_NOWHERE: by the due that a pending change named, or (TIME_US_NEVER) ready as it was.
- */
+/* From PLACE_NOWHERE: by the due that a pending change named, or (TIME_US_NEVER) by its own. */
 void lease_place_uncounted(struct sched *sched, uint32_t slot, int64_t due_us, struct moment now);
 
 /* --- sched_sync.c ----------------------------------------------------------------------------- */
@@ -267,7 +270,6 @@ bool sync_has_work(const struct queue *queue);
 /* Its work goes on when the disk has taken what it did so far. */
 bool sync_waits(const struct sched *sched, const struct queue *queue);
 enum status sync_load_row(struct sched *sched, const struct store_row *row, const uint8_t *bytes);
-enum status sync_load_end(struct sched *sched, struct moment now);
 void sync_destroy(struct sched *sched, struct queue *queue);
 
 /* --- sched_load.c ----------------------------------------------------------------------------- */

@@ -194,10 +194,11 @@ bool park_by_count(struct sched *sched, uint32_t slot, struct bytes reason, stru
 
 void lease_place_uncounted(struct sched *sched, uint32_t slot, int64_t due_us, struct moment now)
 {
-    if (due_us == TIME_US_NEVER)
+    int64_t own_us = (int64_t)record_at(sched, slot)->due_us;
+    if (due_us == TIME_US_NEVER && own_us <= now.wall_us)
         record_make_ready(sched, slot);
-    else
-        record_schedule(sched, slot, due_us, now);
+    else /* it was resumed out of its back-off, or the wall clock was set back: not early */
+        record_schedule(sched, slot, due_us == TIME_US_NEVER ? own_us : due_us, now);
 }
 
 /* `due_us`: named by a pending change, or TIME_US_NEVER. */
@@ -210,14 +211,15 @@ static void count_crash(struct sched *sched, uint32_t slot, struct bytes worker,
     record_mark(sched, slot);
     if (due_us != TIME_US_NEVER)
         record_set_due(record, due_us);
-    if (record->crashes >= policy->crashes_max &&
+    bool is_too_often = record->crashes >= policy->crashes_max;
+    if (is_too_often &&
         park_by_count(sched, slot, bytes_of("its lease was lost too often"), worker, now))
         return;
-    if (record->crashes < 2 || due_us != TIME_US_NEVER) {
+    if ((record->crashes < 2 && !is_too_often) || due_us != TIME_US_NEVER) {
         lease_place_uncounted(sched, slot, due_us, now);
         return;
     }
-    uint32_t tries = record->crashes >= policy->crashes_max ? UINT32_MAX : record->crashes - 1u;
+    uint32_t tries = is_too_often ? UINT32_MAX : record->crashes - 1u;
     record_schedule(sched, slot, now.wall_us + backoff_us(sched, record, tries), now);
 }
 

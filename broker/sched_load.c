@@ -276,9 +276,6 @@ static void place_loaded(struct sched *sched, uint32_t slot, bool has_grace, str
 enum status sched_load_end(struct sched *sched, struct moment now)
 {
     bool has_grace = sched->expected_count > 0 && sched->settings.grace_us > 0;
-    enum status status = sync_load_end(sched, now);
-    if (status)
-        return status;
     for (uint32_t slot = 0; slot < sched->records.used_end; slot++)
         if (record_at(sched, slot)->body)
             place_loaded(sched, slot, has_grace, now);

@@ -94,23 +94,23 @@ static void merge(const struct pending *pending, bool is_full, struct put *put)
 enum { PENDING_RUN_NOW = 1, PENDING_HAS_PUT = 2, PENDING_IS_FULL = 4 };
 
 /* One byte of flags, then the put: the row of a pending change. */
-static bool encode_pending(const struct pending *before, const struct put *put, bool is_full,
-                           struct wire_buffer *row)
+static bool encode_pending(unsigned flags, const struct put *put, struct wire_buffer *row)
 {
-    unsigned flags = before && before->run_now ? PENDING_RUN_NOW : 0;
-    if (before && before->is_full)
-        flags |= PENDING_IS_FULL;
-    if (is_full)
-        flags |= PENDING_IS_FULL;
-    flags |= put || (before && before->has_put) ? PENDING_HAS_PUT : 0u;
-    flags |= put ? 0u : PENDING_RUN_NOW;
-    uint8_t byte = (uint8_t)flags;
+    uint8_t byte = (uint8_t)(flags | (put ? PENDING_HAS_PUT : 0u));
     wire_write_raw(row, &byte, 1);
     if (put)
         put_write(row, put);
-    else if (before && before->has_put)
-        wire_write_raw(row, before->put, before->put_bytes);
     return !row->failed;
+}
+
+static unsigned flags_of(const struct pending *pending)
+{
+    unsigned flags = 0;
+    if (pending && pending->run_now)
+        flags |= PENDING_RUN_NOW;
+    if (pending && pending->is_full)
+        flags |= PENDING_IS_FULL;
+    return flags;
 }
 
 static enum status decode_pending(struct pending *pending, const uint8_t *bytes, size_t count)
@@ -135,19 +135,25 @@ enum status pending_add(struct sched *sched, uint32_t slot, const struct put *gi
                         struct moment now)
 {
     struct pending *before = pending_find(sched, slot);
+    unsigned flags = flags_of(before) | (is_full ? PENDING_IS_FULL : 0u);
     struct put put;
+    bool has_put = true;
     if (given) {
         put = *given;
         put.due_us = put_due(given, now);
         put.in_us = TIME_US_NEVER;
         merge(before, is_full, &put);
+    } else {
+        flags |= PENDING_RUN_NOW;
+        has_put = before && pending_put(before, &put);
+        put.due_us = TIME_US_NEVER; /* of a put with a due and run-now the last counts */
     }
     struct wire_buffer row;
     wire_buffer_init(&row);
     bool is_new = !before;
     enum status status = STATUS_NO_MEMORY;
     struct pending *pending = NULL;
-    if (encode_pending(before, given ? &put : NULL, is_full, &row))
+    if (encode_pending(flags, has_put ? &put : NULL, &row))
         pending = require_pending(sched, slot);
     if (pending)
         status = sched_write_row(sched, STORE_PENDING, record_at(sched, slot)->number, 0, row.data,

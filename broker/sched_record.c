@@ -22,8 +22,8 @@ enum status queue_require(struct sched *sched, struct bytes name, struct queue *
     if (!queue) {
         if (!bytes_are_queue_name(name))
             return STATUS_BAD_FIELD;
-        if (sched->queue_count >= sched->settings.limits.queues_max ||
-            sched->queue_count >= QUEUES_MAX)
+        uint32_t most = sched->is_loading ? QUEUES_MAX : sched->settings.limits.queues_max;
+        if (sched->queue_count >= most || sched->queue_count >= QUEUES_MAX)
             return STATUS_TOO_MANY;
         queue = calloc(1, sizeof(*queue));
         if (!queue)
@@ -149,13 +149,21 @@ enum status record_repack(struct sched *sched, uint32_t slot, const struct field
 
 /* --- made ------------------------------------------------------------------------------------- */
 
+enum status record_check_room(const struct sched *sched)
+{
+    if (sched->is_loading) /* what is stored is loaded, though a limit is lower now */
+        return STATUS_OK;
+    if (sched->records.count >= sched->settings.limits.records_max)
+        return STATUS_TOO_MANY;
+    return sched->body_bytes < sched->settings.limits.bytes_max ? STATUS_OK : STATUS_NO_SPACE;
+}
+
 enum status record_new(struct sched *sched, struct queue *queue, const struct fields *fields,
                        uint32_t *made)
 {
-    if (sched->records.count >= sched->settings.limits.records_max)
-        return STATUS_TOO_MANY;
-    if (sched->body_bytes >= sched->settings.limits.bytes_max)
-        return STATUS_NO_SPACE;
+    enum status status = record_check_room(sched);
+    if (status)
+        return status;
     if (!table_reserve(&sched->keys) || !heap_reserve(&sched->waiting, sched->records.count + 1) ||
         !record_reserve(sched, 1))
         return STATUS_NO_MEMORY;

@@ -187,7 +187,8 @@ static void take_over(struct sched *sched, uint32_t old, uint32_t slot)
 
 static enum status make_session(struct sched *sched, const struct event *event, uint32_t *made)
 {
-    if (sched->sessions.count >= sched->settings.limits.sessions_max)
+    bool replaces = session_find_uid(sched, event->hello->uid) != SLAB_NONE;
+    if (sched->sessions.count - replaces >= sched->settings.limits.sessions_max)
         return STATUS_TOO_MANY;
     if (event->hello->queue_count > SESSION_QUEUES_MAX)
         return STATUS_BAD_FIELD;
@@ -276,6 +277,10 @@ enum status session_goodbye(struct sched *sched, const struct event *event)
     uint32_t slot = session_find(sched, event->session);
     if (slot == SLAB_NONE)
         return STATUS_NO_SESSION;
+    /* What had begun was given back before, one by one: the rest was still on its way. */
+    uint32_t id = session_at(sched, slot)->first_lease;
+    for (; id != SLAB_NONE; id = lease_at(sched, id)->after)
+        lease_at(sched, id)->unconfirmed = true;
     end_session(sched, slot, event->now);
     return STATUS_OK;
 }

@@ -79,8 +79,8 @@ enum status sync_add_touched(struct sched *sched, struct sync *sync, struct byte
     table_put(&sync->touched, id, key_hash(key, 0));
     if (sched->is_loading)
         return STATUS_OK;
-    return sched_write_row(sched, STORE_SYNCS, sync->generation, SYNC_TOUCHED + sync->parts[3]++,
-                           key.data, key.count);
+    return sched_write_row(sched, STORE_SYNCS, sync->generation,
+                           SYNC_TOUCHED + sync->parts[PARTS_TOUCHED]++, key.data, key.count);
 }
 
 enum status sync_note_touched(struct sched *sched, struct queue *queue, struct bytes key)
@@ -119,6 +119,7 @@ void sync_drop_key(struct sched *sched, struct queue *queue, uint32_t slot)
 {
     queue->sync->counts.created--;
     queue->sync->counts.kept++;
+    queue->sync->displaced++;
     record_drop(sched, slot);
 }
 
@@ -129,18 +130,19 @@ enum status sync_flush_part(struct sched *sched, struct sync *sync)
     if (!sync->part.count)
         return STATUS_OK;
     enum status status =
-        sched_write_row(sched, STORE_SYNCS, sync->generation, SYNC_ITEMS + sync->parts[1],
+        sched_write_row(sched, STORE_SYNCS, sync->generation, SYNC_ITEMS + sync->parts[PARTS_ITEMS],
                         sync->part.data, sync->part.count);
     if (status)
         return status;
-    sync->parts[1]++;
+    sync->parts[PARTS_ITEMS]++;
     wire_buffer_clear(&sync->part);
     return STATUS_OK;
 }
 
 /* An item on its way to the store, with its due made absolute. */
-static enum status spool(struct sched *sched, struct sync *sync, const struct put *put)
+static enum status spool(struct sched *sched, struct sync *sync, const struct put *put, bool is_new)
 {
+    wire_write_bool(&sync->part, is_new);
     put_write(&sync->part, put);
     if (sync->part.failed)
         return STATUS_NO_MEMORY;
@@ -190,7 +192,7 @@ static enum status stage_new(struct sched *sched, struct queue *queue, const str
     record_move_to(sched, slot, PLACE_STAGED);
     status = sync_set_matched(sync, slot);
     if (!status && spools)
-        status = spool(sched, sync, &item);
+        status = spool(sched, sync, &item, true);
     if (status) {
         record_drop(sched, slot);
         return status;
@@ -225,13 +227,15 @@ static enum status stage_known(struct sched *sched, struct queue *queue, uint32_
     struct sync *sync = queue->sync;
     if (sync_has_matched(sync, slot))
         return STATUS_DUPLICATE;
-    enum status status = sync_set_matched(sync, slot);
-    if (status)
-        return status;
     struct put item = *put;
     item.due_us = sync->due_take ? put_due(put, now) : TIME_US_NEVER;
     item.in_us = TIME_US_NEVER;
     item.memo = (struct bytes){NULL, 0};
+    enum status status = put_check_room(sched, slot, &item);
+    if (!status)
+        status = sync_set_matched(sync, slot);
+    if (status)
+        return status;
     if (!differs(sched, slot, &item, sync->due_take)) {
         sync->counts.unchanged++;
         return STATUS_UNCHANGED;
@@ -240,7 +244,7 @@ static enum status stage_known(struct sched *sched, struct queue *queue, uint32_
     if (sync->changed.failed)
         return STATUS_NO_MEMORY;
     if (spools)
-        status = spool(sched, sync, &item);
+        status = spool(sched, sync, &item, false);
     if (status)
         return status;
     sync->counts.changed++;
@@ -361,11 +365,11 @@ enum status sync_commit(struct sched *sched, const struct event *event, struct e
     }
     if (sync->phase == SYNC_OPEN && sync->session != event->session)
         return STATUS_CONFLICT;
-    if (sync->phase == SYNC_DROP && !sync->has_request)
+    if (sync->phase == SYNC_DROP && !sync->is_asked)
         return STATUS_NOT_FOUND;
     sync->session = event->session;
     sync->request = event->request;
-    sync->has_request = true;
+    sync->has_request = sync->is_asked = true;
     if (sync->phase != SYNC_OPEN)
         return STATUS_OK;
     if (commit->count != event->sync_commit.count ||

@@ -20,9 +20,12 @@ enum sync_phase { SYNC_OPEN, SYNC_PLAN, SYNC_APPLY, SYNC_CLEAN, SYNC_DROP };
 
 /* Rows of STORE_SYNCS: a is the generation, b tells what. */
 #define SYNC_MARKER ((uint64_t)0)
-#define SYNC_ITEMS ((uint64_t)1 << 32)   /* + part: encoded items */
-#define SYNC_PRUNES ((uint64_t)2 << 32)  /* + part: record numbers */
-#define SYNC_TOUCHED ((uint64_t)3 << 32) /* + part: one key */
+#define SYNC_TOUCHED ((uint64_t)1 << 32) /* + part: one key */
+#define SYNC_ITEMS ((uint64_t)2 << 32)   /* + part: encoded items, each behind "it was new" */
+#define SYNC_PRUNES ((uint64_t)3 << 32)  /* + part: record numbers */
+
+/* Which of `parts` counts them. */
+enum { PARTS_TOUCHED = 1, PARTS_ITEMS, PARTS_PRUNES, PARTS_END };
 
 enum {
     SYNC_PART_BYTES = 3500,    /* of a row that is spooled */
@@ -46,6 +49,7 @@ struct sync {
     uint64_t generation;
     uint32_t session; /* the caller's number: of BEGIN, then of COMMIT */
     uint64_t request;
+    bool is_asked;    /* COMMIT came: its answer is remembered, whoever is there to hear it */
     bool has_request; /* somebody waits for an answer */
     enum status status;
     int64_t spread_us;
@@ -56,6 +60,7 @@ struct sync {
     uint32_t prune_max_ppm;
     uint64_t records_before;
     struct sync_counts counts;
+    uint64_t displaced; /* of counts.kept: new keys that were spooled before they were put */
 
     uint8_t *matched;      /* a bit for each slot whose key is in the set */
     uint32_t matched_room; /* in bits */
@@ -69,8 +74,8 @@ struct sync {
 
     struct slab touches;
     struct table touched;
-    struct wire_buffer part; /* items that are not spooled yet */
-    uint32_t parts[4];       /* rows written, by kind: items 1, prunes 2, touched 3 */
+    struct wire_buffer part;   /* items that are not spooled yet */
+    uint32_t parts[PARTS_END]; /* rows written */
     uint32_t clean_kind, clean_part;
 };
 

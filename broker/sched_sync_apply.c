@@ -39,12 +39,12 @@ static enum status write_prunes(struct sched *sched, struct sync *sync)
         uint32_t count = sync->prune_count - i < NUMBERS ? sync->prune_count - i : NUMBERS;
         for (uint32_t k = 0; k < count; k++)
             numbers[k] = sync->prunes_list[i + k].number;
-        enum status status =
-            sched_write_row(sched, STORE_SYNCS, sync->generation, SYNC_PRUNES + sync->parts[2],
-                            numbers, count * sizeof(numbers[0]));
+        enum status status = sched_write_row(sched, STORE_SYNCS, sync->generation,
+                                             SYNC_PRUNES + sync->parts[PARTS_PRUNES], numbers,
+                                             count * sizeof(numbers[0]));
         if (status)
             return status;
-        sync->parts[2]++;
+        sync->parts[PARTS_PRUNES]++;
     }
     return STATUS_OK;
 }
@@ -189,6 +189,15 @@ static bool batch_is_full(const struct sched *sched)
     return sched->dirty_count[sched->parity] >= SYNC_BATCH_RECORDS;
 }
 
+/* What a repeated COMMIT is answered. */
+static void remember(struct queue *queue)
+{
+    queue->synced_generation = queue->sync->generation;
+    queue->synced_status = queue->sync->status;
+    queue->synced_counts = queue->sync->counts;
+    queue->is_dirty = true;
+}
+
 static void apply(struct sched *sched, struct queue *queue, uint32_t *budget, struct moment now,
                   struct effects *effects)
 {
@@ -202,24 +211,21 @@ static void apply(struct sched *sched, struct queue *queue, uint32_t *budget, st
         return;
     sync->status = STATUS_OK;
     sync->phase = SYNC_CLEAN;
+    remember(queue); /* in the batch in which the marker goes */
 }
 
 /* --- leaving ---------------------------------------------------------------------------------- */
-
-static void remember(struct queue *queue)
-{
-    queue->synced_generation = queue->sync->generation;
-    queue->synced_status = queue->sync->status;
-    queue->synced_counts = queue->sync->counts;
-    queue->is_dirty = true;
-}
 
 /* Removes the rows that were spooled; they mean nothing without a marker. Returns true when done.
  */
 static bool clean_rows(struct sched *sched, struct sync *sync, uint32_t *budget)
 {
-    static const uint64_t kinds[] = {SYNC_MARKER, SYNC_ITEMS, SYNC_PRUNES, SYNC_TOUCHED};
-    while (*budget && sync->clean_kind < 4) {
+    static const uint64_t kinds[PARTS_END] = {
+        [PARTS_TOUCHED] = SYNC_TOUCHED,
+        [PARTS_ITEMS] = SYNC_ITEMS,
+        [PARTS_PRUNES] = SYNC_PRUNES,
+    };
+    while (*budget && sync->clean_kind < PARTS_END) {
         if (sync->clean_kind == 0 || sync->clean_part >= sync->parts[sync->clean_kind]) {
             sync->clean_kind++;
             sync->clean_part = 0;
@@ -231,7 +237,7 @@ static bool clean_rows(struct sched *sched, struct sync *sync, uint32_t *budget)
         sync->clean_part++;
         --*budget;
     }
-    return sync->clean_kind == 4;
+    return sync->clean_kind == PARTS_END;
 }
 
 static void drop_staged(struct sched *sched, struct queue *queue, uint32_t *budget)
@@ -253,7 +259,7 @@ static void leave(struct sched *sched, struct queue *queue, uint32_t *budget,
     if (!clean_rows(sched, sync, budget) || sync->staged_done < sync->staged_count ||
         !effects_reserve(effects, 1))
         return;
-    if (sync->has_request || sync->phase == SYNC_CLEAN)
+    if (sync->phase == SYNC_DROP && sync->is_asked)
         remember(queue);
     if (sync->has_request)
         effects_add(effects, &(struct effect){

@@ -4,18 +4,24 @@
 
 /* --- the marker ------------------------------------------------------------------------------- */
 
+/* Queue, options, how many parts there are; then the counts that the parts do not tell. */
+enum { MARKER_FIELDS = 9 };
+
 enum status sync_write_marker(struct sched *sched, const struct queue *queue,
                               const struct sync *sync)
 {
     struct wire_buffer row;
     wire_buffer_init(&row);
-    wire_write_array(&row, 6);
+    wire_write_array(&row, MARKER_FIELDS);
     wire_write_uint(&row, queue->id);
     wire_write_bool(&row, sync->due_take);
-    wire_write_uint(&row, sync->parts[1]);
-    wire_write_uint(&row, sync->parts[2]);
+    wire_write_uint(&row, sync->parts[PARTS_ITEMS]);
+    wire_write_uint(&row, sync->parts[PARTS_PRUNES]);
     wire_write_uint(&row, sync->counts.unchanged);
     wire_write_uint(&row, sync->counts.absent);
+    wire_write_uint(&row, sync->counts.rejected);
+    wire_write_uint(&row, sync->counts.kept - sync->displaced);
+    wire_write_uint(&row, sync->counts.due_now);
     enum status status = STATUS_NO_MEMORY;
     if (!row.failed)
         status =
@@ -34,9 +40,13 @@ static enum status load_marker(struct sched *sched, const struct store_row *row,
     bool due_take = wire_read_bool(&reader);
     uint64_t items = wire_read_uint(&reader);
     uint64_t prunes = wire_read_uint(&reader);
-    uint64_t unchanged = wire_read_uint(&reader);
-    uint64_t absent = wire_read_uint(&reader);
-    wire_skip_rest(&reader, fields, 6);
+    struct sync_counts counts = {.created = 0};
+    counts.unchanged = wire_read_uint(&reader);
+    counts.absent = wire_read_uint(&reader);
+    counts.rejected = wire_read_uint(&reader);
+    counts.kept = wire_read_uint(&reader);
+    counts.due_now = wire_read_uint(&reader);
+    wire_skip_rest(&reader, fields, MARKER_FIELDS);
     if (reader.status || id >= sched->queue_count || sched->queues[id]->sync ||
         items > UINT32_MAX || prunes > UINT32_MAX)
         return STATUS_CORRUPT;
@@ -44,38 +54,56 @@ static enum status load_marker(struct sched *sched, const struct store_row *row,
     if (!sync)
         return STATUS_NO_MEMORY;
     sync->phase = SYNC_APPLY;
-    sync->has_marker = true;
+    sync->has_marker = sync->is_asked = true;
     sync->due_take = due_take;
-    sync->parts[1] = (uint32_t)items;
-    sync->parts[2] = (uint32_t)prunes;
-    sync->counts.unchanged = unchanged;
-    sync->counts.absent = absent;
+    sync->parts[PARTS_ITEMS] = (uint32_t)items;
+    sync->parts[PARTS_PRUNES] = (uint32_t)prunes;
+    sync->counts = counts;
     sched->queues[id]->sync = sync;
     return STATUS_OK;
 }
 
 /* --- the parts -------------------------------------------------------------------------------- */
 
+/* An item is staged again unless it was carried out, or its key was put or removed. */
+static enum status load_item(struct sched *sched, struct queue *queue, const struct put *put,
+                             bool is_new)
+{
+    struct sync *sync = queue->sync;
+    struct sync_counts counts = sync->counts;
+    struct moment then = {0, 0}; /* the due of an item is absolute */
+    enum status status = STATUS_OK;
+    if (sync_has_touched(sync, put->key)) {
+        sync->counts.kept++;
+        return STATUS_OK;
+    }
+    if (is_new == (record_find(sched, queue, put->key) == SLAB_NONE))
+        status = sync_stage(sched, queue, put, false, then);
+    if (status < 0)
+        return status == STATUS_NO_MEMORY ? status : STATUS_CORRUPT;
+    sync->counts = counts; /* as it was counted when it came, not as it compares now */
+    if (is_new)
+        sync->counts.created++;
+    else
+        sync->counts.changed++;
+    return STATUS_OK;
+}
+
 static enum status load_items(struct sched *sched, struct queue *queue, const struct store_row *row,
                               const uint8_t *bytes)
 {
     struct wire_reader reader;
-    struct moment then = {0, 0}; /* the due of an item is absolute */
     wire_reader_init(&reader, bytes, row->count);
-    uint64_t unchanged = queue->sync->counts.unchanged;
     while (reader.at != reader.end) {
         struct put put;
+        bool is_new = wire_read_bool(&reader);
         put_read(&reader, &put);
         if (reader.status)
             return STATUS_CORRUPT;
-        enum status status = sync_stage(sched, queue, &put, false, then);
-        if (status == STATUS_NO_MEMORY)
+        enum status status = load_item(sched, queue, &put, is_new);
+        if (status)
             return status;
     }
-    /* What was carried out before the crash compares equal now; it was no unchanged line. */
-    uint64_t done = queue->sync->counts.unchanged - unchanged;
-    queue->sync->counts.unchanged = unchanged;
-    queue->sync->counts.changed += done;
     return STATUS_OK;
 }
 
@@ -117,33 +145,15 @@ enum status sync_load_row(struct sched *sched, const struct store_row *row, cons
     uint32_t part = (uint32_t)row->b;
     switch (row->b >> 32) {
     case SYNC_ITEMS >> 32:
-        return part < queue->sync->parts[1] ? load_items(sched, queue, row, bytes) : STATUS_CORRUPT;
+        return part < queue->sync->parts[PARTS_ITEMS] ? load_items(sched, queue, row, bytes)
+                                                      : STATUS_CORRUPT;
     case SYNC_PRUNES >> 32:
         return load_prunes(sched, queue->sync, row, bytes);
     case SYNC_TOUCHED >> 32:
-        if (part >= queue->sync->parts[3])
-            queue->sync->parts[3] = part + 1;
+        if (part >= queue->sync->parts[PARTS_TOUCHED])
+            queue->sync->parts[PARTS_TOUCHED] = part + 1;
         return sync_add_touched(sched, queue->sync, (struct bytes){bytes, row->count}, false);
     default:
         return STATUS_CORRUPT;
     }
-}
-
-/* Touched keys are loaded after the items, so what was staged for them is let go now. */
-enum status sync_load_end(struct sched *sched, struct moment now)
-{
-    (void)now;
-    for (uint32_t i = 0; i < sched->queue_count; i++) {
-        struct sync *sync = sched->queues[i]->sync;
-        for (uint32_t k = 0; sync && k < sync->staged_count; k++) {
-            uint32_t slot = sync->staged[k];
-            if (sync_has_touched(sync, body_key(record_at(sched, slot)->body))) {
-                record_drop(sched, slot);
-                sync->staged[k--] = sync->staged[--sync->staged_count];
-                sync->counts.created--;
-                sync->counts.kept++;
-            }
-        }
-    }
-    return STATUS_OK;
 }

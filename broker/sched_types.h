@@ -14,14 +14,13 @@
 #include "table.h"
 
 enum {
-    PROMOTIONS_MAX = 4096,      /* records that come due in one step */
-    PROMOTIONS_GROUP = 32,      /* of which so many are fetched from memory together */
-    ENDINGS_MAX = 4096,         /* leases, sessions, takes that end in one step */
-    GRANTS_MAX = 8192,          /* tasks handed out in one step */
-    NUMBER_BLOCK = 1 << 24,     /* numbers reserved at once */
-    STALL_US = 1000000,         /* a wake-up so late is a stall: read before any lease is ended */
-    STALL_HOLD_US = 500000,     /* for how long */
-    UNKNOWN_QUEUE = QUEUES_MAX, /* no queue has this id */
+    PROMOTIONS_MAX = 4096,  /* records that come due in one step */
+    PROMOTIONS_GROUP = 32,  /* of which so many are fetched from memory together */
+    ENDINGS_MAX = 4096,     /* leases, sessions, takes that end in one step */
+    GRANTS_MAX = 8192,      /* tasks handed out in one step */
+    NUMBER_BLOCK = 1 << 24, /* numbers reserved at once */
+    STALL_US = 100000,      /* a wake-up so late is a stall: read before any lease is ended */
+    STALL_HOLD_US = 500000, /* for how long */
 };
 
 /* --- records ---------------------------------------------------------------------------------- */

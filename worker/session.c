@@ -234,6 +234,12 @@ void session_leave(struct session *session)
 {
     session_stop(session, STATUS_OK, bytes_of("the worker ends"));
     session->leaving = true;
+    while (session->held.first) { /* runs that nobody will report: crashes of their records */
+        struct lease *lease = session->held.first;
+        lease_table_remove(&session->table, lease);
+        lease->give_back_begun = true;
+        lease_list_append(&session->returning, lease, LEASE_RETURNING);
+    }
 }
 
 bool session_has_settled(const struct session *session)

@@ -143,7 +143,7 @@ void worker_close(struct everdue_worker **worker, uint32_t wait_ms)
         return;
     *worker = NULL;
     mailbox_stop(&old->mailbox, STATUS_OK, "the worker ends");
-    /* What has not begun goes back; what runs goes back with the goodbye, as begun. */
+    /* What has not begun goes back uncounted; what runs goes back as begun, before the goodbye. */
     worker_take(old, 1); /* while it stops this hands out nothing */
     worker_flush(old);
     mailbox_leave(&old->mailbox, wait_ms);

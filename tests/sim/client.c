@@ -15,7 +15,7 @@ static struct line draw_line(struct sim *sim, bool is_of_set)
     else if (choice < 5)
         line.in_us = dice_between(dice, 0, sim->character.due_max_us);
     if (dice_chance(dice, is_of_set ? 800 : 400))
-        line.every_us = dice_between(dice, SIM_MS(500), sim->character.due_max_us);
+        line.every_us = dice_between(dice, SIM_MS(50), sim->character.due_max_us);
     if (dice_chance(dice, 30))
         line.every_us = 0;
     line.has_rank = dice_chance(dice, 200);
@@ -130,6 +130,8 @@ void client_act(struct sim *sim, uint32_t number)
                     dice_delay(&sim->dice, sim->character.think_us, sim->character.think_us * 20);
     if (!peer_keep_up(sim, number))
         return;
+    if (peer->generation)
+        peer->next_us = sim->now.mono_us + dice_delay(&sim->dice, SIM_MS(2), SIM_MS(50));
     if (!peer->request.id) {
         if (peer->generation)
             ask_sync(sim, peer);

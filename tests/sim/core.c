@@ -82,11 +82,19 @@ enum status core_load(struct core *core, const struct disk *disk, struct moment 
     return status ? status : sched_load_end(core->sched, now);
 }
 
+static bool has_bodies(const struct store_batch *batch)
+{
+    for (size_t i = 0; i < batch->row_count; i++)
+        if (batch->rows[i].table == STORE_RECORDS)
+            return true;
+    return false;
+}
+
 void core_write(struct core *core, struct disk *disk, struct store_batch *batch)
 {
     size_t rows = batch->row_count;
-    if (core->bug == BUG_UNWRITTEN_STATES && core->steps > 500 && rows == 0)
-        return;
+    if (core->bug == BUG_UNWRITTEN_STATES && core->steps > 500 && !has_bodies(batch))
+        batch->state_count = 0;
     if (core->bug == BUG_UNRESERVED && core->steps > 500)
         for (size_t i = 0; i < rows; i++)
             if (batch->rows[i].table == STORE_META)

@@ -305,7 +305,8 @@ void host_turn(struct sim *sim)
     host_step(sim, &(struct event){.kind = EVENT_TIME, .stalled_us = late_us > 0 ? late_us : 0});
     if (sched_has_work(host->core.sched) && dice_chance(&sim->dice, sim->character.slices))
         host_step(sim,
-                  &(struct event){.kind = EVENT_WORK, .budget = 1 + dice_below(&sim->dice, 60)});
+                  &(struct event){.kind = EVENT_WORK,
+                                  .budget = 1 + dice_below(&sim->dice, sim->character.slice_most)});
     host_carry_out(sim);
     seal(sim);
     become_durable(sim);

@@ -253,6 +253,8 @@ static void input_sync_commit(struct sim *sim, const struct packet *packet, uint
     event.sync_commit.count = place < MODEL_QUEUES ? sim->host.syncs[place].count : 0;
     event.sync_commit.checksum = place < MODEL_QUEUES ? sim->host.syncs[place].sum : 0;
     input_deferred(sim, packet, &event);
+    if (dice_chance(&sim->dice, sim->character.commit_crashes))
+        sim->crash_us = sim->now.mono_us + dice_between(&sim->dice, 0, SIM_MS(60));
 }
 
 /* --- all of them ------------------------------------------------------------------------------ */
@@ -349,6 +351,16 @@ static void input_of_session(struct sim *sim, const struct packet *packet, uint3
     }
 }
 
+/* Peers of odd numbers come by tcp and are waited for, the others by ipc. */
+static void lose_connection(struct sim *sim, const struct packet *packet, uint32_t session)
+{
+    bool is_waited_for = packet->peer % 2;
+    host_step(sim, &(struct event){.kind = EVENT_DISCONNECT,
+                                   .session = session,
+                                   .wait_us = is_waited_for ? SIM_S(3) : 0});
+    sim->host.sessions[session].is_there = is_waited_for;
+}
+
 void host_input(struct sim *sim, const struct packet *packet)
 {
     uint32_t session = find_session(sim, packet);
@@ -359,9 +371,7 @@ void host_input(struct sim *sim, const struct packet *packet)
     }
     if (packet->kind == PACKET_BREAK) {
         if (session < MODEL_SESSIONS)
-            host_step(sim, &(struct event){.kind = EVENT_DISCONNECT,
-                                           .session = session,
-                                           .wait_us = packet->peer % 2 ? SIM_S(3) : 0});
+            lose_connection(sim, packet, session);
         return;
     }
     if (session < MODEL_SESSIONS) {

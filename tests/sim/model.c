@@ -213,8 +213,22 @@ static void check_numbers(struct model *model, struct moment now)
                    (unsigned long long)numbers.totals.removed, (unsigned long long)count);
 }
 
+static void compare_session(struct model *model, uint32_t number)
+{
+    struct sched_session_view view;
+    bool is_there = sched_view_session(model->core->sched, number, &view);
+    if (is_there != model->sessions[number].is_there)
+        model_fail(model, "session %u %s", number,
+                   is_there ? "is there and should not be" : "is missing");
+    else if (is_there && view.in_flight != model_count_leases(model, number, true))
+        model_fail(model, "session %u has %u in flight, expected %u", number, view.in_flight,
+                   model_count_leases(model, number, true));
+}
+
 void model_compare_all(struct model *model, struct moment now)
 {
+    for (uint32_t number = 0; number < MODEL_SESSIONS; number++)
+        compare_session(model, number);
     for (uint32_t queue = 0; queue < MODEL_QUEUES; queue++)
         for (uint32_t key = 0; key < MODEL_KEYS; key++)
             compare(model, &model->now.records[queue][key], now);

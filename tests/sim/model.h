@@ -229,6 +229,8 @@ void model_work(const struct model_step *step);
 void model_end_session(const struct model_step *step, uint32_t session, bool is_counted);
 void model_let_go(const struct model_step *step);
 void model_check_tasks(const struct model_step *step);
+/* With those that takes gave, or only those that use credit. */
+uint32_t model_count_leases(struct model *model, uint32_t session, bool with_taken);
 void model_announced(const struct model_step *step, uint32_t session);
 
 /* full sets */

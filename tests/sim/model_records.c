@@ -163,6 +163,7 @@ void model_run_now(const struct model_step *step)
     } else if (is_out(record)) {
         model_expect(step, STATUS_PENDING, "run-now of a leased record");
         record->run_now = true;
+        record->pending.has_due = false; /* of the two the last counts */
         model_change(step->model, record);
     } else if (record->is_parked) {
         model_expect(step, STATUS_PARKED, "run-now of a parked record");

@@ -59,8 +59,7 @@ static uint32_t find_uid(const struct model *model, uint8_t uid)
     return MODEL_SESSIONS;
 }
 
-/* With those that takes gave, or only those that use credit. */
-static uint32_t count_leases(struct model *model, uint32_t session, bool with_taken)
+uint32_t model_count_leases(struct model *model, uint32_t session, bool with_taken)
 {
     uint32_t count = 0;
     for (struct model_record *record = model_first(model); record < model_end(model); record++)
@@ -119,7 +118,7 @@ void model_hello(const struct model_step *step)
         model->now.is_known[session->uid] = false;
     /* One that may hold leases is waited for after a restart. */
     bool is_awaited = model->in_grace && model->is_expected[session->uid];
-    if (session->credit || is_awaited || count_leases(model, step->event->session, true))
+    if (session->credit || is_awaited || model_count_leases(model, step->event->session, true))
         model->now.is_known[session->uid] = true;
     if (session->resume_left == 0)
         all_announced(step, step->event->session);
@@ -128,7 +127,7 @@ void model_hello(const struct model_step *step)
 void model_goodbye(const struct model_step *step)
 {
     model_expect(step, STATUS_OK, "goodbye");
-    model_end_session(step, step->event->session, true);
+    model_end_session(step, step->event->session, false);
 }
 
 void model_disconnect(const struct model_step *step)
@@ -204,8 +203,9 @@ void model_let_go(const struct model_step *step)
     struct model *model = step->model;
     struct sched_numbers numbers;
     sched_get_numbers(model->core->sched, (struct bytes){NULL, 0}, step->now, &numbers);
-    bool must_be_over =
-        step->event->kind == EVENT_TIME && step->now.mono_us >= model->grace_end_mono_us;
+    bool must_be_over = step->event->kind == EVENT_TIME &&
+                        step->now.mono_us >= model->grace_end_mono_us &&
+                        step->now.mono_us >= model->hold_mono_us;
     int missed = 0;
     for (int uid = 0; uid < 256; uid++)
         if (model->is_expected[uid] && !model->is_back[uid])
@@ -333,7 +333,7 @@ static void check_receiver(const struct model_step *step, const struct effect *e
         model_fail(model, "a task for session %u, which is not connected", effect->session);
     if (!session->works_on[queue])
         model_fail(model, "session %u does not work on q%u", effect->session, queue);
-    if (!effect->request && count_leases(model, effect->session, false) >= session->credit)
+    if (!effect->request && model_count_leases(model, effect->session, false) >= session->credit)
         model_fail(model, "session %u has no credit left", effect->session);
 }
 
@@ -403,7 +403,8 @@ static void check_no_idle_credit(const struct model_step *step)
         for (uint32_t i = 0; i < MODEL_SESSIONS; i++) {
             const struct model_session *session = &model->sessions[i];
             if (session->is_there && session->works_on[queue] && !session->resume_left &&
-                session->lost_mono_us == TIME_US_NEVER && count_leases(model, i, false) < session->credit)
+                session->lost_mono_us == TIME_US_NEVER &&
+                model_count_leases(model, i, false) < session->credit)
                 model_fail(model, "q%u k%u is ready, session %u has credit, and nothing comes",
                            queue, model_key_of(model, record), i);
         }

@@ -114,10 +114,8 @@ static void apply_pending(const struct model_step *step, struct model_record *re
 {
     model_overlay(&record->fields, &record->pending);
     struct record_view view;
-    /* Which of put and run-now came last is not modelled; of a parked record it means nothing. */
-    bool may_be_now = record->run_now && (record->pending.has_due || record->is_parked);
-    bool is_now = record->run_now && !may_be_now;
-    if (may_be_now)
+    bool is_now = record->run_now && !record->pending.has_due;
+    if (is_now && record->is_parked) /* it means nothing to a parked one; its due may show it */
         is_now = model_view(step->model, record, &view) && view.due_us == step->now.wall_us;
     if (is_now)
         record->due_us = step->now.wall_us;

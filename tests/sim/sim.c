@@ -22,8 +22,8 @@ static void draw_character(struct sim *sim)
         .disk_max_us = dice_chance(dice, 300) ? SIM_S(4) : SIM_MS(100),
         .run_us = dice_between(dice, SIM_MS(1), SIM_S(1)),
         .run_max_us = SIM_S(20),
-        .due_max_us = dice_between(dice, SIM_S(1), SIM_S(120)),
-        .think_us = dice_between(dice, SIM_MS(10), SIM_S(1)),
+        .due_max_us = dice_between(dice, SIM_MS(200), SIM_S(60)),
+        .think_us = dice_between(dice, SIM_MS(1), SIM_MS(500)),
         .keys = 4 + dice_below(dice, MODEL_KEYS - 3),
         .workers = 1 + dice_below(dice, 8),
         .clients = 1 + dice_below(dice, 4),
@@ -41,7 +41,9 @@ static void draw_character(struct sim *sim)
         .syncs = fault_rate(dice, 1000),
         .takes = fault_rate(dice, 40),
         .lost_deliveries = fault_rate(dice, 50),
-        .slices = dice_chance(dice, 500) ? 1000 : 300 + dice_below(dice, 600),
+        .slices = dice_chance(dice, 300) ? 1000 : 50 + dice_below(dice, 900),
+        .slice_most = dice_chance(dice, 300) ? 100 : 1 + dice_below(dice, 6),
+        .commit_crashes = fault_rate(dice, 600),
     };
 }
 
@@ -77,6 +79,13 @@ static void break_or_freeze(struct sim *sim)
         worker_crash(sim, number);
 }
 
+static void crash_host(struct sim *sim)
+{
+    host_crash(sim);
+    sim->crash_us = TIME_US_NEVER;
+    sim->host.restart_us = sim->now.mono_us + dice_delay(&sim->dice, SIM_MS(100), SIM_S(20));
+}
+
 static void make_faults(struct sim *sim)
 {
     struct dice *dice = &sim->dice;
@@ -89,10 +98,8 @@ static void make_faults(struct sim *sim)
     }
     if (dice_chance(dice, character->stalls))
         sim->host.frozen_until_us = sim->now.mono_us + dice_between(dice, 0, SIM_S(20));
-    if (sim->host.is_up && dice_chance(dice, character->host_crashes)) {
-        host_crash(sim);
-        sim->host.restart_us = sim->now.mono_us + dice_delay(dice, SIM_MS(100), SIM_S(20));
-    }
+    if (sim->host.is_up && dice_chance(dice, character->host_crashes))
+        crash_host(sim);
 }
 
 /* --- time ------------------------------------------------------------------------------------- */
@@ -113,6 +120,8 @@ static int64_t next_us(const struct sim *sim)
         next = host_next_us(sim);
     if (!sim->is_quiet && sim->next_fault_us < next)
         next = sim->next_fault_us;
+    if (!sim->is_quiet && sim->crash_us < next)
+        next = sim->crash_us;
     return next > sim->now.mono_us ? next : sim->now.mono_us;
 }
 
@@ -151,6 +160,8 @@ static void move_on(struct sim *sim)
         else
             host_start(sim);
     }
+    if (!sim->is_quiet && sim->crash_us <= next && sim->host.is_up)
+        crash_host(sim);
     if (!sim->is_quiet && sim->next_fault_us <= next)
         make_faults(sim);
 }
@@ -161,6 +172,7 @@ static void begin(struct sim *sim, uint64_t seed, enum bug bug)
 {
     memset(sim, 0, sizeof(*sim));
     sim->seed = seed;
+    sim->crash_us = TIME_US_NEVER;
     sim->dice.state = seed * 0x9e3779b97f4a7c15u + 1;
     sim->now = (struct moment){1763800000 * SIM_S(1), 5000 * SIM_S(1)};
     draw_character(sim);
@@ -202,6 +214,26 @@ static void open_everything(struct sim *sim)
     host_step(sim, &(struct event){.kind = EVENT_UNDRAIN});
 }
 
+/* Nothing is left behind in the store: no row of a set that is over, of a change that was applied,
+ * of a session that ended. */
+static void check_disk(struct sim *sim)
+{
+    uint32_t expected[STORE_TABLE_COUNT] = {0}, rows[STORE_TABLE_COUNT] = {0};
+    const struct model_image *image = &sim->model.durable;
+    for (int uid = 0; uid < 256; uid++)
+        expected[STORE_SESSIONS] += image->is_known[uid];
+    for (uint32_t i = 0; i < MODEL_QUEUES * MODEL_KEYS; i++) {
+        const struct model_record *record = &image->records[0][0] + i;
+        expected[STORE_PENDING] += record->pending.is_given || record->run_now;
+    }
+    for (size_t i = 0; i < sim->host.disk.row_count; i++)
+        rows[sim->host.disk.rows[i].row.table]++;
+    for (int table = STORE_SESSIONS; table <= STORE_PENDING; table++)
+        if (rows[table] != expected[table])
+            model_fail(&sim->model, "the store has %u rows in table %d, expected %u", rows[table],
+                       table, expected[table]);
+}
+
 static void come_to_rest(struct sim *sim)
 {
     int64_t open_us = sim->now.mono_us + SIM_S(40);
@@ -209,7 +241,7 @@ static void come_to_rest(struct sim *sim)
     while (!sim->model.fault[0] && (sim->now.mono_us < open_us || !sim->host.is_up))
         move_on(sim);
     open_everything(sim);
-    int64_t end_us = sim->now.mono_us + SIM_S(180);
+    int64_t end_us = sim->now.mono_us + SIM_S(100);
     while (!sim->model.fault[0] && sim->now.mono_us < end_us)
         move_on(sim);
     if (sim->model.fault[0])
@@ -218,6 +250,7 @@ static void come_to_rest(struct sim *sim)
     struct moment before = sim->now;
     before.wall_us -= SIM_S(20);
     model_check_rest(&sim->model, before);
+    check_disk(sim);
 }
 
 bool sim_run(struct sim *sim, uint64_t seed, uint64_t events, enum bug bug)

@@ -198,8 +198,9 @@ struct sim_character {
     uint32_t keys, workers, clients;
     uint32_t lease_ms, heartbeat_ms, credit;
     uint32_t breaks, invisible, freezes, worker_crashes, host_crashes, stalls, wall_steps;
-    uint32_t failing, syncs, takes, lost_deliveries, slices;
-    uint32_t long_every;
+    uint32_t failing, syncs, takes, lost_deliveries;
+    uint32_t slices, slice_most; /* how often there is one, and of how many items at most */
+    uint32_t commit_crashes;     /* the host dies soon after a commit */
 };
 
 struct story_line {
@@ -224,6 +225,7 @@ struct sim {
     struct model model;
     bool is_quiet; /* faults have stopped */
     int64_t next_fault_us;
+    int64_t crash_us; /* of the host, soon; TIME_US_NEVER: none is planned */
     uint8_t uids;
     uint64_t hash, events, crashes, tasks;
     struct story_line story[SIM_STORY];

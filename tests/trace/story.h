@@ -93,6 +93,8 @@ void story_stall_s(struct story *story, double seconds);
 void story_turn(struct story *story);
 /* The first turn after a stall. */
 void story_turn_late(struct story *story, double stalled_s);
+/* One slice of long work, and the disk takes what it changed: no more than that of a turn. */
+void story_work(struct story *story, uint32_t budget);
 
 /* --- sessions --------------------------------------------------------------------------------- */
 

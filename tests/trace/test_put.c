@@ -1,0 +1,259 @@
+/* Put, on a record in each of its states (design: what each command means). */
+#include "story.h"
+
+static void give_everything(struct story *story)
+{
+    EXPECT(STATUS_CREATED,
+           PUT(story, "feed", .in_s = 10, .every_s = 60, .has_rank = true, .rank = -3, .once = ONCE,
+               .group = "g", .payload = "p", .memo = "m"));
+}
+
+static void expect_fields(struct story *story, double every_s, int64_t rank, bool once,
+                          const char *payload)
+{
+    struct record_view view = story_view(story, "feed");
+    assert_int_equal(view.every_us, STORY_S(every_s));
+    assert_int_equal(view.rank, rank);
+    assert_int_equal(view.once, once);
+    story_expect_text(view.payload, payload);
+}
+
+static void a_new_record_without_a_due_is_due_now(void **state)
+{
+    struct story *story = *state;
+    story_pass_s(story, 5);
+    EXPECT(STATUS_CREATED, PUT(story, "feed"));
+    EXPECT_RECORD(story, "feed", RECORD_READY, 5);
+    EXPECT(STATUS_CREATED, PUT(story, "later", .due_s = 9));
+    EXPECT_RECORD(story, "later", RECORD_WAITING, 9);
+}
+
+static void fields_that_are_not_given_are_kept(void **state)
+{
+    struct story *story = *state;
+    give_everything(story);
+    uint64_t before = story_view(story, "feed").state;
+    EXPECT(STATUS_CHANGED, PUT(story, "feed", .payload = "q"));
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 10);
+    expect_fields(story, 60, -3, true, "q");
+    story_expect_text(story_view(story, "feed").group, "g");
+    story_expect_text(story_view(story, "feed").memo, "m");
+    assert_true(story_view(story, "feed").state > before);
+}
+
+static void every_and_group_can_be_cleared(void **state)
+{
+    struct story *story = *state;
+    give_everything(story);
+    EXPECT(STATUS_CHANGED, PUT(story, "feed", .no_every = true, .once = NOT_ONCE, .group = ""));
+    expect_fields(story, 0, -3, false, "p");
+    assert_int_equal(story_view(story, "feed").group.count, 0);
+}
+
+static void a_put_moves_a_waiting_record(void **state)
+{
+    struct story *story = *state;
+    PUT(story, "feed", .in_s = 10);
+    EXPECT(STATUS_CHANGED, PUT(story, "feed", .in_s = 2));
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 2);
+    EXPECT(STATUS_CHANGED, PUT(story, "feed", .due_s = -5));
+    EXPECT_RECORD(story, "feed", RECORD_READY, -5);
+}
+
+static void a_put_moves_a_ready_record(void **state)
+{
+    struct story *story = *state;
+    PUT(story, "feed");
+    EXPECT(STATUS_CHANGED, PUT(story, "feed", .payload = "p"));
+    EXPECT_RECORD(story, "feed", RECORD_READY, 0);
+    EXPECT(STATUS_CHANGED, PUT(story, "feed", .in_s = 10));
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 10);
+}
+
+static void a_parked_record_stays_parked(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 1);
+    PUT(story, "feed");
+    struct story_task task = story_take_task(story, A, "feed");
+    REPORT(story, A, &task, .outcome = OUTCOME_PARK);
+    EXPECT(STATUS_CHANGED, PUT(story, "feed", .payload = "p"));
+    EXPECT_RECORD(story, "feed", RECORD_PARKED, 0);
+    EXPECT(STATUS_CHANGED, PUT(story, "feed", .in_s = 10));
+    EXPECT_RECORD(story, "feed", RECORD_PARKED, 10);
+    story_pass_s(story, 20);
+    story_expect_no_task(story, A);
+}
+
+static void a_put_on_a_leased_record_is_applied_with_its_report_and_wins(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 1);
+    PUT(story, "feed", .payload = "old");
+    struct story_task task = story_take_task(story, A, "feed");
+    EXPECT(STATUS_PENDING, PUT(story, "feed", .payload = "put", .in_s = 30));
+    EXPECT(STATUS_PENDING, PUT(story, "feed", .has_rank = true, .rank = 4));
+    EXPECT_RECORD(story, "feed", RECORD_LEASED, 0);
+    expect_fields(story, 0, 0, false, "old");
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 99, .payload = "reported", .memo = "m",
+                             .has_rank = true, .rank = 7));
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 30);
+    expect_fields(story, 0, 4, false, "put");
+    story_expect_text(story_view(story, "feed").memo, "m");
+    assert_int_equal(story_view(story, "feed").state, task.task.name.lease);
+}
+
+static void what_is_pending_without_a_due_leaves_the_reports(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 1);
+    PUT(story, "feed");
+    struct story_task task = story_take_task(story, A, "feed");
+    EXPECT(STATUS_PENDING, PUT(story, "feed", .payload = "put"));
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 99));
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 99);
+    expect_fields(story, 0, 0, false, "put");
+}
+
+static void a_pending_due_wins_over_the_back_off(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 1);
+    PUT(story, "feed");
+    struct story_task task = story_take_task(story, A, "feed");
+    EXPECT(STATUS_PENDING, PUT(story, "feed", .in_s = 30));
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .outcome = OUTCOME_RETRY));
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 30);
+    assert_int_equal(story_view(story, "feed").failures, 1);
+}
+
+static void a_pending_put_is_applied_to_a_record_that_its_report_parks(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 1);
+    PUT(story, "feed");
+    struct story_task task = story_take_task(story, A, "feed");
+    EXPECT(STATUS_PENDING, PUT(story, "feed", .in_s = 30, .payload = "put"));
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .outcome = OUTCOME_PARK));
+    EXPECT_RECORD(story, "feed", RECORD_PARKED, 30);
+    expect_fields(story, 0, 0, false, "put");
+}
+
+static void a_record_that_was_put_meanwhile_survives_the_reports_remove(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 1);
+    PUT(story, "feed");
+    struct story_task task = story_take_task(story, A, "feed");
+    EXPECT(STATUS_PENDING, PUT(story, "feed", .in_s = 30));
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .outcome = OUTCOME_REMOVE));
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 30);
+}
+
+static void a_once_record_that_was_put_meanwhile_stays_due_now(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 1);
+    PUT(story, "feed", .once = ONCE);
+    struct story_task task = story_take_task(story, A, "feed");
+    story_pass_s(story, 3);
+    EXPECT(STATUS_PENDING, PUT(story, "feed", .payload = "put"));
+    story_set_credit(story, A, 0);
+    EXPECT(STATUS_OK, REPORT(story, A, &task));
+    EXPECT_RECORD(story, "feed", RECORD_READY, 3);
+    expect_fields(story, 0, 0, true, "put");
+}
+
+static void
+what_is_pending_is_applied_when_the_lease_is_lost_and_the_late_report_is_stale(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 1, .lease_ms = 1000);
+    PUT(story, "feed");
+    struct story_task task = story_take_task(story, A, "feed");
+    EXPECT(STATUS_PENDING, PUT(story, "feed", .payload = "put", .in_s = 30));
+    story_pass_s(story, 1);
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 30);
+    expect_fields(story, 0, 0, false, "put");
+    assert_int_equal(story_view(story, "feed").crashes, 1);
+    EXPECT(STATUS_STALE, REPORT(story, A, &task, .in_s = 5));
+}
+
+static void what_is_pending_does_not_hide_a_crash(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 1);
+    PUT(story, "feed");
+    struct story_task task = story_take_task(story, A, "feed");
+    story_give_back_begun(story, A, &task);
+    task = story_take_task(story, A, "feed");
+    EXPECT(STATUS_PENDING, PUT(story, "feed", .payload = "put"));
+    story_give_back_begun(story, A, &task);
+    assert_int_equal(story_view(story, "feed").crashes, 2);
+    assert_int_equal(story_view(story, "feed").status, RECORD_WAITING);
+    expect_fields(story, 0, 0, false, "put");
+}
+
+static void what_is_pending_survives_a_crash(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 1);
+    PUT(story, "feed");
+    struct story_task task = story_take_task(story, A, "feed");
+    EXPECT(STATUS_PENDING, PUT(story, "feed", .payload = "put", .in_s = 30));
+    story_crash(story);
+    HELLO(story, A, .credit = 1, .resume = 1);
+    EXPECT(STATUS_OK, story_resume(story, A, &task));
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 99));
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 30);
+    expect_fields(story, 0, 0, false, "put");
+}
+
+static void a_record_is_handed_out_only_when_its_change_is_durable(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 2);
+    story_hold_disk(story);
+    PUT(story, "feed");
+    EXPECT_RECORD(story, "feed", RECORD_READY, 0);
+    story_pass_s(story, 3);
+    story_expect_no_task(story, A);
+    story_release_disk(story);
+    assert_int_equal(story_take_task(story, A, "feed").task.lateness_us, STORY_S(3));
+}
+
+static void a_put_that_was_not_durable_is_not_there_after_a_crash(void **state)
+{
+    struct story *story = *state;
+    PUT(story, "old", .in_s = 10);
+    story_hold_disk(story);
+    PUT(story, "old", .in_s = 20);
+    PUT(story, "new", .in_s = 20);
+    story_crash(story);
+    EXPECT_RECORD(story, "old", RECORD_WAITING, 10);
+    assert_false(story_has(story, "new"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STORY(a_new_record_without_a_due_is_due_now),
+        STORY(fields_that_are_not_given_are_kept),
+        STORY(every_and_group_can_be_cleared),
+        STORY(a_put_moves_a_waiting_record),
+        STORY(a_put_moves_a_ready_record),
+        STORY(a_parked_record_stays_parked),
+        STORY(a_put_on_a_leased_record_is_applied_with_its_report_and_wins),
+        STORY(what_is_pending_without_a_due_leaves_the_reports),
+        STORY(a_pending_due_wins_over_the_back_off),
+        STORY(a_pending_put_is_applied_to_a_record_that_its_report_parks),
+        STORY(a_record_that_was_put_meanwhile_survives_the_reports_remove),
+        STORY(a_once_record_that_was_put_meanwhile_stays_due_now),
+        STORY(what_is_pending_is_applied_when_the_lease_is_lost_and_the_late_report_is_stale),
+        STORY(what_is_pending_does_not_hide_a_crash),
+        STORY(what_is_pending_survives_a_crash),
+        STORY(a_record_is_handed_out_only_when_its_change_is_durable),
+        STORY(a_put_that_was_not_durable_is_not_there_after_a_crash),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
