@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# check_guarantees.sh - every test that docs/guarantees.md names is in the tree.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")"
+
+missing=0
+for name in $(grep '^|' ../docs/guarantees.md | grep -oE '[a-z0-9]+(_[a-z0-9]+){3,}' | sort -u); do
+    grep -rqE "\\b(test_)?$name\\b" --include='*.c' --include='*.py' . && continue
+    echo "docs/guarantees.md names a test that is not there: $name"
+    missing=$((missing + 1))
+done
+echo "guarantees: $missing tests are missing"
+[ "$missing" -eq 0 ]
