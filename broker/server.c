@@ -202,10 +202,27 @@ static void do_work(struct server *server)
     }
 }
 
+/* Whoever looks for the reason why records are late, or early, finds it in the log and in stats. */
+static void watch_clock(struct server *server)
+{
+    int64_t gap_us = server->now.wall_us - server->now.mono_us;
+    int64_t step_us = gap_us - server->clock_gap_us;
+    server->clock_gap_us = gap_us;
+    if (step_us < CLOCK_STEP_US && step_us > -CLOCK_STEP_US)
+        return;
+    server->clock_step_us = step_us;
+    server->clock_step_mono_us = server->now.mono_us;
+    log_line(LOG_WARNING,
+             step_us < 0 ? "the wall clock was set back: what is due comes that much later"
+                         : "the wall clock was set forward: what is due comes that much sooner",
+             "step_ms", log_i64(step_us / US_PER_MS), NULL);
+}
+
 /* Returns whether there is more to do at once. */
 static bool turn(struct server *server)
 {
     server->now = clock_now();
+    watch_clock(server);
     int64_t began_us = server->now.mono_us;
     uint32_t messages = socket_read(server);
     socket_probe(server);
@@ -290,6 +307,7 @@ static bool open_server(struct server *server)
 {
     server->now = server->started = clock_now();
     server->planned_mono_us = TIME_US_NEVER;
+    server->clock_gap_us = server->now.wall_us - server->now.mono_us;
     workers_init(&server->workers);
     effects_init(&server->effects);
     wire_buffer_init(&server->out);

@@ -26,6 +26,8 @@ enum {
     MISTAKES_MAX = 3,         /* malformed messages before a connection is cut */
     PROBES = 50,              /* looks at a connection that seems broken */
     SPACE_CHECK_US = 1000000,
+    CLOCK_STEP_US =
+        500000, /* what the wall clock gains on the other in a turn is a step from here on */
 };
 
 /* Answers that wait for their batch: encoded messages, one behind the other, each behind the
@@ -86,6 +88,9 @@ struct server {
     struct effects effects;
     struct moment now;
     struct moment started;
+    int64_t clock_gap_us;  /* wall minus monotonic, at the last turn */
+    int64_t clock_step_us; /* how far the wall clock was set when it was set last; 0: never */
+    int64_t clock_step_mono_us;
     int64_t planned_mono_us; /* when the wait should have ended at the latest */
 
     struct answers filling;    /* of changes since the last seal */

@@ -211,6 +211,11 @@ static void add_server(struct map *map, struct server *server, const struct sche
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         add_number(map, rows[i].name, (int64_t)rows[i].number);
+    if (server->clock_step_us) {
+        add_number(map, "clock_step_ms", server->clock_step_us / US_PER_MS);
+        add_number(map, "clock_step_ago_s",
+                   (server->now.mono_us - server->clock_step_mono_us) / US_PER_S);
+    }
     add_text(map, "store", bytes_of(server->store->backend->name));
     add_text(map, "directory",
              bytes_of(server->options->store_directory ? server->options->store_directory : ""));

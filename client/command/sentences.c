@@ -127,6 +127,22 @@ static void describe_workers(const struct report *report)
                     count_format((uint64_t)number(report, "expired_total"), expired));
 }
 
+/* A clock that was set within the last day may be why records come late or soon. */
+static void describe_clock(const struct report *report)
+{
+    enum { DAY_S = 86400 };
+    char step[QUANTITY_TEXT_BYTES], ago[QUANTITY_TEXT_BYTES];
+    int64_t step_ms = row_number(report->stats, "clock_step_ms", 0);
+    int64_t ago_s = row_number(report->stats, "clock_step_ago_s", 0);
+    if (step_ms == 0 || ago_s >= DAY_S)
+        return;
+    text_add_format(report->text,
+                    "The wall clock was set %s by %s, %s ago: what was due came that much %s.\n",
+                    step_ms < 0 ? "back" : "forward",
+                    span_format((step_ms < 0 ? -step_ms : step_ms) * 1000, step),
+                    span_format(ago_s * 1000000, ago), step_ms < 0 ? "later" : "sooner");
+}
+
 static void describe_broker(const struct report *report)
 {
     char room[QUANTITY_TEXT_BYTES];
@@ -166,6 +182,7 @@ bool sentences_write(struct text *text, const struct row *stats,
     describe_records(&report, queues);
     describe_lateness(&report);
     describe_workers(&report);
+    describe_clock(&report);
     describe_broker(&report);
     return report.faults == 0;
 }

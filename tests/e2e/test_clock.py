@@ -1,0 +1,53 @@
+"""The wall clock of a running broker is set; leases and waits go by the other."""
+
+import glob
+import subprocess
+
+import pytest
+
+from conftest import PROGRAMS, environment, wait_until
+
+
+@pytest.fixture
+def stepped(directory, free_endpoint):
+    """A broker whose wall clock a file sets: set_clock("-3600s")."""
+    library = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
+    if not library:
+        pytest.skip("Debian's package faketime is not installed")
+    offset = directory / "offset"
+    offset.write_text("+0\n")
+    endpoint = free_endpoint()
+    child = subprocess.Popen(
+        [PROGRAMS / "everdue-broker", "--store", "memory", "--listen", endpoint],
+        stderr=open(directory / "broker.log", "wb"),
+        env=environment() | {"LD_PRELOAD": library[0], "FAKETIME_TIMESTAMP_FILE": str(offset),
+                             "FAKETIME_NO_CACHE": "1", "DONT_FAKE_MONOTONIC": "1"})
+
+    def everdue(*arguments):
+        return subprocess.run([PROGRAMS / "everdue", "-e", endpoint, *arguments], check=False,
+                              capture_output=True, text=True, env=environment()).stdout
+
+    def set_clock(text):
+        offset.write_text(text + "\n")
+        everdue("ping")  # a turn in which it is seen
+
+    everdue.set_clock = set_clock
+    wait_until(lambda: "pong" in everdue("ping"), what="the broker's answer")
+    yield everdue
+    child.terminate()
+    assert child.wait(10) == 0
+
+
+def test_status_says_that_the_clock_was_set_back_and_nothing_is_early(stepped):
+    stepped("put", "soon", "--in", "1s")
+    stepped.set_clock("-3600s")
+    assert "The wall clock was set back by" in stepped("status")
+    assert "waiting" in stepped("get", "soon")
+
+
+def test_a_clock_set_forward_makes_due_what_was_to_come(stepped):
+    stepped("put", "later", "--in", "1h")
+    assert "waiting" in stepped("get", "later")
+    stepped.set_clock("+7200s")
+    assert "ready" in stepped("get", "later")
+    assert "The wall clock was set forward by" in stepped("status")
