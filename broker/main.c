@@ -1,10 +1,12 @@
 /* everdue-broker: reads its options, raises its limits, runs the server. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "options.h"
 #include "quantity.h"
@@ -19,6 +21,11 @@ static void print_line(const char *line, void *user)
 
 static int check_store(const struct options *options)
 {
+    if (access(options->directory, F_OK)) {
+        fprintf(stderr, "everdue-broker: %s: %s; name the directory of a store\n",
+                options->directory, strerror(errno));
+        return EX_NOINPUT;
+    }
     enum status status = options->action == ACTION_CHECK_STORE
                              ? store_check_lmdb(options->directory, print_line, NULL)
                              : store_dump_lmdb(options->directory, print_line, NULL);

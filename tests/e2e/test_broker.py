@@ -13,7 +13,7 @@ import pytest
 from conftest import PROGRAMS, environment, wait_until
 from raw import CREATED, HOUR_US, MALFORMED, OK, TOO_LARGE, TOO_MANY, Peer, put, stopped
 
-USAGE, BAD_DATA, UNAVAILABLE, IO_ERROR, REFUSED, CONFIG = 64, 65, 69, 74, 77, 78
+USAGE, BAD_DATA, NO_INPUT, UNAVAILABLE, IO_ERROR, REFUSED, CONFIG = 64, 65, 66, 69, 74, 77, 78
 
 
 def run(*arguments, env=None, cwd=None):
@@ -256,6 +256,17 @@ def test_a_damaged_store_is_refused_and_named(durable_broker):
     done = run("--listen", durable_broker.endpoint, "--store", durable_broker.store)
     assert done.returncode == BAD_DATA
     assert path in done.stderr and "data.mdb" in done.stderr and "--check-store" in done.stderr
+
+
+def test_a_store_that_is_checked_must_be_there(directory, durable_broker):
+    for option in ["--check-store", "--dump-store"]:
+        said = refused(option, directory / "none", code=NO_INPUT)
+        assert "none: No such file or directory" in said
+    durable_broker.everdue("put", "k", "1")
+    assert durable_broker.stop() == 0
+    store = durable_broker.store.removeprefix("lmdb:")
+    assert "all is well" in run("--check-store", store).stdout
+    assert "records 1 state" in run("--dump-store", store).stdout
 
 
 def test_memory_is_said_aloud(broker):
