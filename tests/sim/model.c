@@ -270,16 +270,17 @@ static void forget_lease(struct model_record *record, struct moment now)
 }
 
 /* A commit goes on after a restart if its marker was written, unless it had been carried out;
- * without a marker nothing had been changed. */
+ * without a marker nothing had been changed. How far it had come shows only where leases end. */
 static void restart_sync(struct model *model, struct model_sync *sync)
 {
     bool goes_on = sched_sync_exists(model->core->sched, sync->generation);
     sync->request = 0;
-    if (sync->generation && sync->is_committed && goes_on)
-        return;
-    if (sync->generation && sync->is_committed && sync->any_applied)
+    if (sync->generation && sync->is_committed && !goes_on && sync->any_applied)
         model_sync_finish(model, sync);
-    sync->generation = 0;
+    else if (sync->generation && sync->is_committed)
+        model_sync_doubt(model, sync);
+    if (!sync->is_committed || !goes_on)
+        sync->generation = 0;
 }
 
 /* There is a grace when a session that works on queues was known. */
@@ -298,6 +299,14 @@ static void begin_grace(struct model *model, struct moment now)
     if (!numbers.is_in_grace && any)
         model_fail(model, "there is no grace for the sessions that were known");
     model->grace_end_mono_us = now.mono_us + model->settings.grace_us;
+}
+
+/* What has a change pending is held, so it shows whether there may be one. */
+static void settle_doubt(struct model *model, struct model_record *record)
+{
+    struct record_view view;
+    record->is_held |= model_view(model, record, &view) && view.status == RECORD_LEASED;
+    record->alternative.is_given = record->is_held;
 }
 
 void model_restart(struct model *model, struct core *core, struct moment now)
@@ -324,6 +333,8 @@ void model_restart(struct model *model, struct core *core, struct moment now)
             record->is_held &= model->in_grace;
             /* What has a change pending was out when the broker ended, whatever its due is. */
             record->is_held |= record->pending.is_given || record->run_now;
+            if (record->alternative.is_given)
+                settle_doubt(model, record);
         }
     }
     model->has_held = true;

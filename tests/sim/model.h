@@ -49,6 +49,7 @@ struct model_record {
     uint32_t failures, crashes;
     uint64_t state;
     struct model_put pending;
+    struct model_put alternative; /* if a commit under way had reached it before the last put */
     /* lost with the process */
     bool is_take;        /* its lease was taken, not streamed: no credit is used */
     bool is_held;        /* due before the restart, in its grace */
@@ -78,7 +79,7 @@ struct model_removed {
     uint64_t lease; /* 0: none */
     uint32_t session, queue, key;
     int64_t end_mono_us;
-    bool is_take;
+    bool is_take, is_unconfirmed;
 };
 
 struct model_take {
@@ -203,8 +204,9 @@ struct model_put model_read_put(const struct put *put, struct moment now);
 void model_overlay(struct model_fields *fields, const struct model_put *put);
 void model_merge(struct model_put *into, const struct model_put *put);
 void model_drop_record(struct model *model, struct model_record *record);
-/* A removed record's lease is over; 0: all of that session. */
-void model_forget_removed(struct model *model, uint64_t lease, uint32_t session);
+/* A removed record's lease is over; 0: those of that session, or those that it has not announced.
+ */
+void model_forget_removed(struct model *model, uint64_t lease, uint32_t session, bool all);
 
 /* work */
 void model_report(const struct model_step *step);
@@ -242,6 +244,8 @@ void model_sync_slice(const struct model_step *step);
 void model_sync_resolve(const struct model_step *step, struct model_record *record, bool is_lost);
 /* No slice is to come: every key is as it shall be. */
 void model_sync_finish(struct model *model, struct model_sync *sync);
+/* Whether it was carried out shows when the leases end. */
+void model_sync_doubt(struct model *model, const struct model_sync *sync);
 void model_sync_touch(struct model *model, uint32_t queue, uint32_t key);
 void model_sync_drop_session(struct model *model, uint32_t session);
 

@@ -97,6 +97,8 @@ void model_put(const struct model_step *step)
     } else if (is_out(record)) {
         model_expect(step, STATUS_PENDING, "put on a leased record");
         model_merge(&record->pending, &put);
+        if (record->alternative.is_given)
+            model_merge(&record->alternative, &put);
         model_change(model, record);
     } else {
         model_expect(step, STATUS_CHANGED, "put on a record");
@@ -107,11 +109,14 @@ void model_put(const struct model_step *step)
     }
 }
 
-void model_forget_removed(struct model *model, uint64_t lease, uint32_t session)
+void model_forget_removed(struct model *model, uint64_t lease, uint32_t session, bool all)
 {
-    for (int i = 0; i < MODEL_REMOVED; i++)
-        if (lease ? model->removed[i].lease == lease : model->removed[i].session == session)
-            model->removed[i].lease = 0;
+    for (int i = 0; i < MODEL_REMOVED; i++) {
+        struct model_removed *removed = &model->removed[i];
+        bool is_its = removed->session == session && (all || removed->is_unconfirmed);
+        if (lease ? removed->lease == lease : is_its)
+            removed->lease = 0;
+    }
 }
 
 static void remember_lease(struct model *model, const struct model_record *record)
@@ -126,6 +131,7 @@ static void remember_lease(struct model *model, const struct model_record *recor
         .key = model_key_of(model, record),
         .end_mono_us = record->lease_end_mono_us,
         .is_take = record->is_take,
+        .is_unconfirmed = record->is_unconfirmed,
     };
 }
 
@@ -164,6 +170,7 @@ void model_run_now(const struct model_step *step)
         model_expect(step, STATUS_PENDING, "run-now of a leased record");
         record->run_now = true;
         record->pending.has_due = false; /* of the two the last counts */
+        record->alternative.has_due = false;
         model_change(step->model, record);
     } else if (record->is_parked) {
         model_expect(step, STATUS_PARKED, "run-now of a parked record");

@@ -54,11 +54,31 @@ static bool differs(const struct model_record *record, const struct model_put *p
 
 /* --- before the commit ------------------------------------------------------------------------ */
 
+static void doubt_key(const struct model_sync *sync, struct model_record *record, uint32_t key)
+{
+    if (!is_out(record) || sync->item_status[key] != STATUS_CHANGED)
+        return;
+    struct model_put put = whole(sync, &sync->staged[key]);
+    record->alternative = record->pending;
+    model_merge(&record->alternative, &put);
+}
+
+void model_sync_doubt(struct model *model, const struct model_sync *sync)
+{
+    for (uint32_t key = 0; key < MODEL_KEYS; key++)
+        if (!sync->is_touched[key] && sync->staged[key].is_given)
+            doubt_key(sync, model_record(model, queue_of(model, sync), key), key);
+}
+
 void model_sync_touch(struct model *model, uint32_t queue, uint32_t key)
 {
     struct model_sync *sync = &model->now.syncs[queue];
-    if (sync->generation && !sync->is_applied[key])
-        sync->is_touched[key] = true;
+    struct model_record *record = model_record(model, queue, key);
+    if (!sync->generation || sync->is_applied[key] || sync->is_touched[key])
+        return;
+    sync->is_touched[key] = true;
+    if (sync->is_committed)
+        doubt_key(sync, record, key);
 }
 
 void model_sync_drop_session(struct model *model, uint32_t session)
@@ -242,6 +262,19 @@ static void apply_key(const struct model_step *step, struct model_sync *sync, ui
         apply_prune(step, sync, key);
 }
 
+static void choose_alternative(struct model *model, struct model_record *record)
+{
+    struct record_view view;
+    const struct model_fields *fields = &record->alternative.fields;
+    if (!record->alternative.is_given || !model_view(model, record, &view))
+        return;
+    if (view.every_us == fields->every_us && view.rank == fields->rank &&
+        view.once == fields->once && model_index(view.payload) == fields->payload &&
+        model_index(view.group) == fields->group)
+        record->pending = record->alternative;
+    record->alternative.is_given = false;
+}
+
 /* The lease of a record ended while a commit is being carried out: did the commit reach it before?
  */
 void model_sync_resolve(const struct model_step *step, struct model_record *record, bool is_lost)
@@ -250,6 +283,7 @@ void model_sync_resolve(const struct model_step *step, struct model_record *reco
     uint32_t queue = model_queue_of(model, record), key = model_key_of(model, record);
     struct model_sync *sync = &model->now.syncs[queue];
     struct record_view view;
+    choose_alternative(model, record);
     if (!sync->generation || !sync->is_committed || sync->is_applied[key] ||
         sync->is_touched[key] || sync->item_status[key] != STATUS_CHANGED ||
         !model_view(model, record, &view))

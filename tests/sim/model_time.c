@@ -26,7 +26,7 @@ static void drop_unconfirmed(const struct model_step *step, uint32_t session)
 static void all_announced(const struct model_step *step, uint32_t session)
 {
     struct model *model = step->model;
-    model_forget_removed(model, 0, session);
+    model_forget_removed(model, 0, session, false);
     model->is_back[model->sessions[session].uid] = true;
     drop_unconfirmed(step, session);
 }
@@ -45,7 +45,7 @@ void model_end_session(const struct model_step *step, uint32_t session, bool is_
         if (record->lease && record->session == session)
             model_lose(step, record, is_counted && !record->is_unconfirmed);
     drop_takes(model, session);
-    model_forget_removed(model, 0, session);
+    model_forget_removed(model, 0, session, true);
     model_sync_drop_session(model, session);
     model->now.is_known[model->sessions[session].uid] = false;
     model->sessions[session].is_there = false;
@@ -80,8 +80,10 @@ static void replace_session(const struct model_step *step, uint32_t old)
             record->is_unconfirmed = true;
         }
     for (int i = 0; i < MODEL_REMOVED; i++)
-        if (model->removed[i].session == old)
+        if (model->removed[i].session == old) {
             model->removed[i].session = step->event->session;
+            model->removed[i].is_unconfirmed = true;
+        }
     drop_takes(model, old);
     model_sync_drop_session(model, old);
     model->sessions[old].is_there = false;

@@ -157,13 +157,13 @@ void model_give_back(const struct model_step *step)
     struct model_record *record = leased_record(step, &item->name);
     if (expect_valid(step, record, item->name.lease, "give back"))
         model_lose(step, record, item->begun);
-    model_forget_removed(step->model, item->name.lease, 0);
+    model_forget_removed(step->model, item->name.lease, 0, false);
 }
 
 void model_undelivered(const struct model_step *step)
 {
     struct model *model = step->model;
-    model_forget_removed(model, step->event->number, 0);
+    model_forget_removed(model, step->event->number, 0, false);
     for (uint32_t queue = 0; queue < MODEL_QUEUES; queue++)
         for (uint32_t key = 0; key < MODEL_KEYS; key++) {
             struct model_record *record = model_record(model, queue, key);
@@ -422,7 +422,7 @@ void model_report(const struct model_step *step)
     const struct report *report = step->event->report;
     struct model_record *record = leased_record(step, &report->name);
     bool is_of_removed = was_removed(step->model, report->name.lease);
-    model_forget_removed(step->model, report->name.lease, 0);
+    model_forget_removed(step->model, report->name.lease, 0, false);
     if (!record->exists || (is_of_removed && step->status == STATUS_GONE)) {
         model_expect(step, STATUS_GONE, "report");
     } else if (report->name.lease == record->state) {
