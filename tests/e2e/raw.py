@@ -15,7 +15,7 @@ import time
 import msgpack
 import zmq
 
-from conftest import SECONDS, wait_until
+from harness import SECONDS, wait_until
 
 HELLO, CREDIT, REPORT, TOUCH, GIVE_BACK, RESUME, TAKE, GOODBYE, PING, PONG = range(1, 11)
 PUT, REMOVE, RUN_NOW, KICK, GET, LIST, PEEK = range(16, 23)
