@@ -212,18 +212,16 @@ static void reserve(struct sched *sched, uint64_t end)
 
 /* --- stepping --------------------------------------------------------------------------------- */
 
-/* Records and their bodies are rarely in the cache: those of a group are asked for together, before
- * the first of them is needed. Returns how many came due. */
+/* Records are rarely in the cache: those of a group are asked for together, before the first of
+ * them is needed. Returns how many came due. */
 static uint32_t promote_group(struct sched *sched, struct moment now)
 {
     uint32_t slots[PROMOTIONS_GROUP];
     uint32_t count = 0;
     while (count < PROMOTIONS_GROUP && heap_first_time(&sched->waiting) <= now.wall_us) {
         slots[count] = heap_pop(&sched->waiting);
-        __builtin_prefetch(record_at(sched, slots[count++]));
+        record_fetch(sched, slots[count++]);
     }
-    for (uint32_t i = 0; i < count; i++)
-        __builtin_prefetch(record_at(sched, slots[i])->body);
     for (uint32_t i = 0; i < count; i++) {
         record_move_to(sched, slots[i], PLACE_NOWHERE);
         record_make_ready(sched, slots[i]);

@@ -231,6 +231,11 @@ enum status sched_load_end(struct sched *sched, struct moment now);
 
 /* --- looking ---------------------------------------------------------------------------------- */
 
+/* These leases are about to be stepped or viewed: what that needs of memory is asked for now, all
+ * of it together, instead of waited for one by one. Changes nothing. `count` up to FETCH_MAX. */
+enum { FETCH_MAX = 32 };
+void sched_fetch_leases(const struct sched *sched, const uint64_t *numbers, uint32_t count);
+
 /* A task to be sent, from its effect. Borrowed until the next step. False: the lease has ended. */
 bool sched_view_task(const struct sched *sched, const struct effect *effect, struct moment now,
                      struct task *task);

@@ -73,8 +73,8 @@ static bool has_due(struct sched *sched, struct queue *queue, struct moment now)
     return false;
 }
 
-/* The first ready records, at most GROUP of them: their records and bodies are fetched from memory
- * together. Returns how many were granted. */
+/* The first ready records, at most GROUP of them, fetched from memory together. Returns how many
+ * were granted. */
 static uint32_t grant_group(struct sched *sched, struct queue *queue, uint32_t max,
                             const struct grant *grant)
 {
@@ -82,10 +82,8 @@ static uint32_t grant_group(struct sched *sched, struct queue *queue, uint32_t m
     uint32_t count = 0, granted = 0;
     while (count < GROUP && count < max && has_due(sched, queue, grant->now)) {
         slots[count] = heap_pop(&queue->ready);
-        __builtin_prefetch(record_at(sched, slots[count++]));
+        record_fetch(sched, slots[count++]);
     }
-    for (uint32_t i = 0; i < count; i++)
-        __builtin_prefetch(record_at(sched, slots[i])->body);
     for (uint32_t i = 0; i < count; i++) {
         record_move_to(sched, slots[i], PLACE_NOWHERE);
         if (granted == i && grant_slot(sched, queue, slots[i], grant))

@@ -129,6 +129,10 @@ void record_set_body(struct sched *sched, uint32_t slot, uint8_t *body)
     queue->body_bytes += after - before;
     free(record->body);
     record->body = body;
+    if (body_rank(body))
+        record_set_flag(record, FLAG_RANKED);
+    else
+        record_clear_flag(record, FLAG_RANKED);
 }
 
 enum status record_repack(struct sched *sched, uint32_t slot, const struct fields *fields)
@@ -237,7 +241,7 @@ void record_make_ready(struct sched *sched, uint32_t slot)
         record_move_to(sched, slot, PLACE_READY);
         return;
     }
-    int64_t rank = body_rank(record->body);
+    int64_t rank = record->flags & FLAG_RANKED ? body_rank(record->body) : 0;
     if (!heap_reserve(&queue->ready, queue->ready.count + 1) ||
         (rank && !heap_use_ranks(&queue->ready))) {
         wait_instead(sched, slot);

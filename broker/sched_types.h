@@ -46,6 +46,8 @@ enum flag {
     FLAG_PENDING = 16, /* has an entry in `pendings` */
     FLAG_ENDED = 32,   /* has an entry in `ended`: its last lease was lost */
     FLAG_OVERDUE = 64, /* accepted already due: not counted as late */
+    FLAG_RANKED =
+        128, /* its body has a rank other than 0: to know that costs no look at the body */
 };
 
 #define MASK_BITS(bits) (((uint64_t)1 << (bits)) - 1)

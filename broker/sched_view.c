@@ -4,6 +4,27 @@
 
 /* --- tasks and records ------------------------------------------------------------------------ */
 
+void sched_fetch_leases(const struct sched *sched, const uint64_t *numbers, uint32_t count)
+{
+    uint32_t slots[FETCH_MAX];
+    uint32_t found = 0;
+    assert(count <= FETCH_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t id = table_first(&sched->live, numbers[i]);
+        if (id != SLAB_NONE)
+            __builtin_prefetch(lease_at(sched, id));
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t id = lease_find(sched, numbers[i]);
+        if (id == SLAB_NONE || lease_at(sched, id)->record == SLAB_NONE)
+            continue;
+        slots[found] = lease_at(sched, id)->record;
+        record_fetch(sched, slots[found++]);
+    }
+    for (uint32_t i = 0; i < found; i++)
+        record_fetch_body(sched, slots[i]);
+}
+
 static uint32_t queue_index(const struct session *session, uint32_t queue)
 {
     uint32_t i = 0;

@@ -267,11 +267,25 @@ static void carry_out(struct server *server, struct parcel *parcel, const struct
     }
 }
 
+/* What the next tasks are about is asked for from memory together. */
+static void fetch_tasks(const struct server *server, size_t from)
+{
+    uint64_t numbers[FETCH_MAX];
+    uint32_t count = 0;
+    for (size_t i = from; i < server->effects.count && i < from + FETCH_MAX; i++)
+        if (server->effects.list[i].kind == EFFECT_TASK)
+            numbers[count++] = server->effects.list[i].number;
+    sched_fetch_leases(server->sched, numbers, count);
+}
+
 void output_effects(struct server *server)
 {
     struct parcel parcel = {.first = NULL};
-    for (size_t i = 0; i < server->effects.count; i++)
+    for (size_t i = 0; i < server->effects.count; i++) {
+        if (i % FETCH_MAX == 0)
+            fetch_tasks(server, i);
         carry_out(server, &parcel, &server->effects.list[i]);
+    }
     end_parcel(server, &parcel);
     server->effects.count = 0;
 }
