@@ -101,12 +101,12 @@ class FileSet:
                 break
         return (time.monotonic() - start) / count
 
-    def write(self, name, first):
+    def write(self, name, every, first):
         """One line a record. That of the path `first` is due at once and goes before others that
         are due; the others are spread. The paths of a walk are distinct, so the keys are."""
         with open(name, "w", encoding="utf-8") as file:
             for path in self.paths:
-                record = {"key": key_of(path), "payload": {"path": path}}
+                record = {"key": key_of(path), "every": every, "payload": {"path": path}}
                 if path == first:
                     record |= {"due": int(time.time()), "rank": -1}
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")

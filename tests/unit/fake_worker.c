@@ -265,6 +265,7 @@ int everdue_worker_report(struct everdue_worker *worker, const struct everdue_ta
     copy(end->note, result->note);
     copy(end->error, result->error);
     copy(end->memo, result->memo);
+    end->has_memo = result->memo.data != NULL;
     copy(end->payload, result->payload);
     return 0;
 }

@@ -36,6 +36,7 @@ struct fake_end {
     char note[FAKE_TEXT_BYTES]; /* "" where absent */
     char error[FAKE_TEXT_BYTES];
     char memo[FAKE_TEXT_BYTES];
+    bool has_memo; /* an empty one clears that of the record */
     char payload[FAKE_TEXT_BYTES];
 };
 

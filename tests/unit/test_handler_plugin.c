@@ -1,5 +1,6 @@
 /* A callback in a shared object, and the plugin of examples/: what becomes of files that change.
- * argv[1] is integrity.so, argv[2] a shared object that is no plugin. */
+ * argv[1] is integrity.so, argv[2] a plugin with arguments, argv[3] a shared object that is none.
+ */
 #include "handler_fixture.h"
 
 #include <setjmp.h>
@@ -13,6 +14,7 @@
 #include <cmocka.h>
 
 static const char *integrity;
+static const char *with_arguments;
 static const char *no_plugin;
 static char folder[64];
 
@@ -44,9 +46,10 @@ static const struct fake_end *look(struct fixture *fixture, const char *path, co
 
     snprintf(payload, sizeof payload, "{\"path\": \"%s\"}", path);
     fake_worker_reset();
-    fake_worker_add(&(struct fake_task){.key = "k", .payload = payload, .memo = memo});
+    fake_worker_add(
+        &(struct fake_task){.key = "k", .payload = payload, .memo = memo, .every_us = 5000000});
     fake_worker_stop_after(1);
-    assert_int_equal(run(fixture, integrity, (const char *const[]){"min=5s", "max=12s", NULL}), 0);
+    assert_int_equal(run(fixture, integrity, (const char *const[]){NULL}), 0);
     return fake_worker_end("k");
 }
 
@@ -57,16 +60,15 @@ static void a_file_that_stays_the_same_is_looked_at_half_as_often_each_time(void
     const struct fake_end *end = look(*state, path, NULL);
     assert_int_equal(end->outcome, EVERDUE_OK);
     assert_int_equal(end->in_us, 5000000);
+    for (int64_t in_us = 10000000; in_us <= 160000000; in_us *= 2) {
+        strcpy(memo, end->memo);
+        end = look(*state, path, memo);
+        assert_int_equal(end->in_us, in_us);
+    }
     strcpy(memo, end->memo);
     end = look(*state, path, memo);
-    assert_int_equal(end->in_us, 10000000);
-    strcpy(memo, end->memo);
-    end = look(*state, path, memo);
-    assert_int_equal(end->in_us, 12000000);
-    strcpy(memo, end->memo);
-    end = look(*state, path, memo);
-    assert_int_equal(end->in_us, 12000000);
-    assert_string_equal(end->memo, "");
+    assert_int_equal(end->in_us, 160000000);
+    assert_false(end->has_memo);
 }
 
 static void a_file_that_changed_is_noted_and_looked_at_soon(void **state)
@@ -82,35 +84,27 @@ static void a_file_that_changed_is_noted_and_looked_at_soon(void **state)
     assert_string_not_equal(end->memo, memo);
 }
 
-static void a_file_that_was_never_there_is_a_note(void **state)
+static void a_file_that_is_not_there_is_a_note(void **state)
 {
     const struct fake_end *end = look(*state, "/nonexistent/file", NULL);
     assert_int_equal(end->outcome, EVERDUE_OK);
-    assert_int_equal(end->in_us, 12000000);
+    assert_int_equal(end->in_us, 160000000);
     assert_string_equal(end->note, "No such file or directory");
     assert_string_equal(end->error, "");
 }
 
-static void a_file_that_is_gone_is_an_error(void **state)
+static void a_file_that_comes_back_is_new(void **state)
 {
     char memo[FAKE_TEXT_BYTES];
     const char *path = put_file("one");
     strcpy(memo, look(*state, path, NULL)->memo);
     unlink(path);
     const struct fake_end *end = look(*state, path, memo);
-    assert_int_equal(end->outcome, EVERDUE_RETRY);
-    assert_non_null(strstr(end->error, "was there before"));
-}
-
-static void without_a_payload_the_key_is_the_path(void **state)
-{
-    struct fixture *fixture = *state;
-    const char *path = put_file("content");
-    fake_worker_add(&(struct fake_task){.key = path});
-    fake_worker_stop_after(1);
-    assert_int_equal(run(fixture, integrity, (const char *const[]){NULL}), 0);
-    assert_int_equal(fake_worker_end(path)->in_us, 5000000);
-    unlink(path);
+    assert_string_equal(end->note, "No such file or directory");
+    assert_true(end->has_memo && end->memo[0] == '\0');
+    end = look(*state, put_file("one"), NULL);
+    assert_int_equal(end->in_us, 5000000);
+    assert_string_equal(end->note, "");
 }
 
 static void a_payload_without_path_parks_the_record(void **state)
@@ -122,13 +116,32 @@ static void a_payload_without_path_parks_the_record(void **state)
     assert_int_equal(fake_worker_end("k")->outcome, EVERDUE_PARK);
 }
 
+static void a_plugin_gets_its_arguments_and_its_own_data(void **state)
+{
+    struct fixture *fixture = *state;
+    fake_worker_add(&(struct fake_task){.key = "k"});
+    fake_worker_stop_after(1);
+    assert_int_equal(run(fixture, with_arguments, (const char *const[]){"7", NULL}), 0);
+    assert_int_equal(fake_worker_end("k")->in_us, 7);
+    fixture_assert_logged(fixture, "closed after 7");
+}
+
 static void a_plugin_that_refuses_its_arguments_ends_the_worker(void **state)
 {
     struct fixture *fixture = *state;
     fake_worker_add(&(struct fake_task){.key = "k"});
-    assert_int_equal(run(fixture, integrity, (const char *const[]){"min=soon", NULL}), EX_CONFIG);
-    fixture_assert_logged(fixture, "integrity: min=soon");
+    assert_int_equal(run(fixture, with_arguments, (const char *const[]){"soon", NULL}), EX_CONFIG);
+    fixture_assert_logged(fixture, "not a number: soon");
     fixture_assert_logged(fixture, "refused to start");
+    assert_int_equal(fake_worker_left(), 1);
+}
+
+static void a_plugin_without_arguments_is_given_none(void **state)
+{
+    struct fixture *fixture = *state;
+    fake_worker_add(&(struct fake_task){.key = "k"});
+    assert_int_equal(run(fixture, integrity, (const char *const[]){"7", NULL}), EX_CONFIG);
+    fixture_assert_logged(fixture, "takes no arguments");
     assert_int_equal(fake_worker_left(), 1);
 }
 
@@ -159,19 +172,21 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         TEST(a_file_that_stays_the_same_is_looked_at_half_as_often_each_time),
         TEST(a_file_that_changed_is_noted_and_looked_at_soon),
-        TEST(a_file_that_was_never_there_is_a_note),
-        TEST(a_file_that_is_gone_is_an_error),
-        TEST(without_a_payload_the_key_is_the_path),
+        TEST(a_file_that_is_not_there_is_a_note),
+        TEST(a_file_that_comes_back_is_new),
         TEST(a_payload_without_path_parks_the_record),
+        TEST(a_plugin_gets_its_arguments_and_its_own_data),
         TEST(a_plugin_that_refuses_its_arguments_ends_the_worker),
+        TEST(a_plugin_without_arguments_is_given_none),
         TEST(what_cannot_be_loaded_is_named),
         TEST(a_stop_comes_between_two_runs),
     };
 
-    if (argc != 3)
+    if (argc != 4)
         return EX_USAGE;
     integrity = argv[1];
-    no_plugin = argv[2];
+    with_arguments = argv[2];
+    no_plugin = argv[3];
     snprintf(folder, sizeof folder, "/tmp/everdue-plugin-XXXXXX");
     if (mkdtemp(folder) == NULL)
         return EX_CANTCREAT;

@@ -20,6 +20,10 @@ add_executable(test_handler_plugin test_handler_plugin.c)
 set_target_properties(test_handler_plugin PROPERTIES ENABLE_EXPORTS ON)
 target_link_libraries(test_handler_plugin PRIVATE worker_program fake_worker worker_program warnings
     PkgConfig::CMOCKA)
+add_library(plugin MODULE plugin.c)
+target_include_directories(plugin PRIVATE ${PROJECT_SOURCE_DIR}/client/include)
+target_link_libraries(plugin PRIVATE warnings)
 add_test(NAME handler_plugin
-    COMMAND test_handler_plugin $<TARGET_FILE:integrity> $<TARGET_FILE:libeverdue>)
+    COMMAND test_handler_plugin $<TARGET_FILE:integrity> $<TARGET_FILE:plugin>
+    $<TARGET_FILE:libeverdue>)
 set_tests_properties(handler_plugin PROPERTIES TIMEOUT 60)
