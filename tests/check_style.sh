@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# check_style.sh - guards the tail: functions over 70 lines, files over 500, format, loose ends.
+# check_style.sh - guards the tail: functions over 70 lines, files over 500, examples over 40,
+# format, loose ends.
 # No allow list. Prints what is wrong, one line each, and fails. Needs clang-format.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
@@ -25,6 +26,7 @@ long_functions() {
 }
 
 mapfile -t c_files < <(list -name '*.[ch]')
+mapfile -t examples < <(list -path './examples/*.*' ! -name '*.md' ! -name '*.jsonl' ! -name '*.txt')
 mapfile -t all_files < <(list \( -name '*.[ch]' -o -name '*.py' -o -name '*.sh' \
     -o -path './scripts/*' -o -path './.ci/*' -o -name CMakeLists.txt \))
 [ ${#c_files[@]} -gt 0 ] || { echo "no C files found" >&2; exit 1; }
@@ -32,6 +34,7 @@ mapfile -t all_files < <(list \( -name '*.[ch]' -o -name '*.py' -o -name '*.sh' 
 faults=$(
     long_functions "${c_files[@]}"
     awk 'FNR == 501 { print FILENAME ": more than 500 lines" }' "${all_files[@]}"
+    awk 'FNR == 41 { print FILENAME ": an example of more than 40 lines" }' "${examples[@]}"
     grep -nE '\b(TODO|FIXME|XXX)\b' "${c_files[@]}" || true
     clang-format --dry-run "${c_files[@]}" 2>&1 |
         sed -n 's/^\(.*:[0-9]*\):[0-9]*: warning: .*/\1: clang-format would change this/p' | uniq
