@@ -116,6 +116,7 @@ void store_lmdb_say(char *why, const char *format, ...) __attribute__((format(pr
 enum status store_lmdb_directory_make(const char *directory, char *why);
 /* Fails with LOCKED and the holder's pid in the text. The lock ends when *fd is closed. */
 enum status store_lmdb_lock(const char *directory, int *fd, char *why);
+/* The names in it are durable, and its own name in the directories above. */
 enum status store_lmdb_directory_sync(const char *directory, char *why);
 uint64_t store_lmdb_free_bytes(const char *directory);
 /* Allocates DIR/reserve when there is twice the room, unless it is there. Returns whether it is. */

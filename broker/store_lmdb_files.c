@@ -39,17 +39,39 @@ enum status store_lmdb_directory_make(const char *directory, char *why)
     return STATUS_OK;
 }
 
+/* False: the disk failed. Directories above ours may not be ours to read, and some file systems
+ * cannot sync them: that is no failure. */
+static bool sync_above(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return true;
+    bool failed = fsync(fd) && (errno == EIO || errno == ENOSPC || errno == EDQUOT);
+    close(fd);
+    return !failed;
+}
+
+/* A name is durable when the directory that it stands in was synced. A process that was killed may
+ * have made those above, so each start that makes the store syncs them. */
 enum status store_lmdb_directory_sync(const char *directory, char *why)
 {
+    char path[STORE_LMDB_PATH_BYTES];
     int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    enum status status = STATUS_OK;
-    if (fd < 0 || fsync(fd)) {
-        store_lmdb_say(why, "cannot sync the directory %s: %s", directory, strerror(errno));
-        status = STATUS_IO;
+    bool synced = fd >= 0 && fsync(fd) == 0;
+    snprintf(path, sizeof(path), "%s", directory);
+    for (size_t end = strlen(path); end > 0 && synced; end--) {
+        bool is_name = path[end - 1] != '/';
+        path[end] = '\0';
+        if (!is_name)
+            synced = sync_above(path);
     }
+    if (synced && directory[0] != '/')
+        synced = sync_above(".");
+    if (!synced)
+        store_lmdb_say(why, "cannot sync the directory %s: %s", directory, strerror(errno));
     if (fd >= 0)
         close(fd);
-    return status;
+    return synced ? STATUS_OK : STATUS_IO;
 }
 
 /* The pid that the holder wrote, for the text. */
