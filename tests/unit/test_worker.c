@@ -130,12 +130,12 @@ static void a_slow_handler_keeps_its_lease(void **state)
     (void)state;
     struct setup setup;
     set_up(&setup, 2);
-    setup.script.lease_ms = 100;
-    setup.options.lease_ms = 100;
+    setup.script.lease_ms = 900;
+    setup.options.lease_ms = 900;
     struct everdue_worker *worker = worker_of(&setup);
     const struct everdue_task *task = everdue_worker_next(worker, 5000);
     assert_non_null(task);
-    while (atomic_load(&setup.script.touched) < 20) /* both, the one that waits, too */
+    while (atomic_load(&setup.script.touched) < 6) /* both, the one that waits, too */
         assert_false(everdue_worker_is_cancelled(worker, task));
     assert_int_equal(report_in(worker, task, 1000000), 0);
     task = everdue_worker_next(worker, 0);
@@ -203,7 +203,8 @@ static void a_broker_that_knows_of_no_next_time_stops_the_worker_too(void **stat
         everdue_worker_next(worker, 5000);
     assert_int_equal(everdue_worker_stop_status(worker, NULL), STATUS_NO_NEXT);
     everdue_worker_destroy(&worker);
-    assert_int_equal(setup.script.given_back, 1);
+    /* Both; the second may have begun before the answer to the first came. */
+    assert_int_equal(setup.script.given_back + setup.script.given_back_begun, 2);
     tear_down(&setup);
 }
 
