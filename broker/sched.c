@@ -69,29 +69,6 @@ void effects_add(struct effects *effects, const struct effect *effect)
 
 /* --- made and ended --------------------------------------------------------------------------- */
 
-static uint64_t hash_record(const void *owner, uint32_t id)
-{
-    const struct sched *sched = owner;
-    const struct record *record = record_at(sched, id);
-    return record_hash(record, record->queue);
-}
-
-static uint64_t hash_live(const void *owner, uint32_t id)
-{
-    return lease_at(owner, id)->number;
-}
-
-static uint64_t hash_ended(const void *owner, uint32_t id)
-{
-    return lease_at(owner, id)->record;
-}
-
-static uint64_t hash_pending(const void *owner, uint32_t id)
-{
-    const struct sched *sched = owner;
-    return ((struct pending *)slab_at(&sched->pendings, id))->record;
-}
-
 struct sched *sched_new(const struct sched_settings *settings)
 {
     struct sched *sched = calloc(1, sizeof(*sched));
@@ -104,18 +81,18 @@ struct sched *sched_new(const struct sched_settings *settings)
     sched->settings = *settings;
     sched->rows = rows;
     slab_init(&sched->records, sizeof(struct record));
-    table_init(&sched->keys, &sched->records, hash_record, sched);
+    table_init(&sched->keys, &sched->records);
     heap_init(&sched->waiting, &sched->records);
     slab_init(&sched->leases, sizeof(struct lease));
-    table_init(&sched->live, &sched->leases, hash_live, sched);
-    table_init(&sched->ended, &sched->leases, hash_ended, sched);
+    table_init(&sched->live, &sched->leases);
+    table_init(&sched->ended, &sched->leases);
     heap_init(&sched->lease_ends, &sched->leases);
     slab_init(&sched->sessions, sizeof(struct session));
     heap_init(&sched->session_ends, &sched->sessions);
     slab_init(&sched->takes, sizeof(struct take_wait));
     heap_init(&sched->take_ends, &sched->takes);
     slab_init(&sched->pendings, sizeof(struct pending));
-    table_init(&sched->pending_of, &sched->pendings, hash_pending, sched);
+    table_init(&sched->pending_of, &sched->pendings);
     sched->next_number = 1;
     sched->next_record = 1;
     sched->next_generation = 1;

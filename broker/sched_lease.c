@@ -30,7 +30,7 @@ void lease_forget_ended(struct sched *sched, uint32_t slot)
     uint32_t id = lease_find_ended(sched, slot);
     if (id == SLAB_NONE)
         return;
-    table_remove(&sched->ended, id, slot);
+    table_remove(&sched->ended, id);
     slab_give(&sched->leases, id);
     record_clear_flag(record_at(sched, slot), FLAG_ENDED);
 }
@@ -121,7 +121,7 @@ static void unlink_lease(struct sched *sched, uint32_t id)
     struct lease *lease = lease_at(sched, id);
     list_remove(sched, id);
     heap_remove(&sched->lease_ends, id);
-    table_remove(&sched->live, id, lease->number);
+    table_remove(&sched->live, id);
     if (lease->record != SLAB_NONE)
         record_move_to(sched, lease->record, PLACE_NOWHERE);
 }

@@ -39,7 +39,7 @@ void pending_drop(struct sched *sched, uint32_t slot)
     /* Without memory the row stays until the record goes; loading a pending change twice is
      * harmless. */
     sched_remove_row(sched, STORE_PENDING, record_at(sched, slot)->number, 0);
-    table_remove(&sched->pending_of, id, slot);
+    table_remove(&sched->pending_of, id);
     free(pending->put);
     pending->put = NULL;
     slab_give(&sched->pendings, id);

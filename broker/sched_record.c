@@ -286,7 +286,7 @@ void record_remove(struct sched *sched, uint32_t slot)
         pending_drop(sched, slot);
     if (record->where != PLACE_NOWHERE)
         record_displace(sched, slot);
-    table_remove(&sched->keys, slot, record_hash(record, record->queue));
+    table_remove(&sched->keys, slot);
     uint64_t bytes = body_bytes(record->body);
     sched->body_bytes -= bytes;
     queue->body_bytes -= bytes;
@@ -313,7 +313,7 @@ void record_drop(struct sched *sched, uint32_t slot)
     struct queue *queue = queue_of(sched, record);
     assert(record->where == PLACE_STAGED || record->where == PLACE_NOWHERE);
     assert(!(record->flags & FLAG_DIRTY));
-    table_remove(&sched->keys, slot, record_hash(record, record->queue));
+    table_remove(&sched->keys, slot);
     uint64_t bytes = body_bytes(record->body);
     sched->body_bytes -= bytes;
     queue->body_bytes -= bytes;

@@ -5,13 +5,6 @@
 
 /* --- sets ------------------------------------------------------------------------------------- */
 
-static uint64_t hash_touched(const void *owner, uint32_t id)
-{
-    const struct sync *sync = owner;
-    const struct touched *touched = slab_at(&sync->touches, id);
-    return key_hash((struct bytes){touched->key, touched->key_bytes}, 0);
-}
-
 struct sync *sync_new(uint64_t generation)
 {
     struct sync *sync = calloc(1, sizeof(*sync));
@@ -19,7 +12,7 @@ struct sync *sync_new(uint64_t generation)
         return NULL;
     sync->generation = generation;
     slab_init(&sync->touches, sizeof(struct touched));
-    table_init(&sync->touched, &sync->touches, hash_touched, sync);
+    table_init(&sync->touched, &sync->touches);
     wire_buffer_init(&sync->changed);
     wire_buffer_init(&sync->part);
     return sync;

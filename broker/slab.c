@@ -35,14 +35,15 @@ static bool add_segment(struct slab *slab)
         slab->segment_room = room;
     }
     size_t items_bytes = (size_t)slab->item_bytes << SLAB_SEGMENT_BITS;
-    size_t column_bytes = sizeof(uint32_t) << SLAB_SEGMENT_BITS;
-    uint8_t *bytes = aligned_alloc(SEGMENT_ALIGNMENT, items_bytes + 2 * column_bytes);
+    size_t links_bytes = sizeof(struct slab_link) << SLAB_SEGMENT_BITS;
+    size_t places_bytes = sizeof(uint32_t) << SLAB_SEGMENT_BITS;
+    uint8_t *bytes = aligned_alloc(SEGMENT_ALIGNMENT, items_bytes + links_bytes + places_bytes);
     if (!bytes)
         return false;
     slab->segments[slab->segment_count++] = (struct slab_segment){
         .items = bytes,
-        .links = (uint32_t *)(void *)(bytes + items_bytes),
-        .places = (uint32_t *)(void *)(bytes + items_bytes + column_bytes),
+        .links = (struct slab_link *)(void *)(bytes + items_bytes),
+        .places = (uint32_t *)(void *)(bytes + items_bytes + links_bytes),
     };
     return true;
 }

@@ -3,10 +3,11 @@
  * Items live in segments of 4,096, so growing never copies (a copy of 10 million records would hold
  * up the broker for longer than a turn may take). Freed items are used again, last freed first.
  *
- * Beside the items a segment has two columns of 32-bit numbers, one for each item: its *link* in
- * the chain of a table (table.h) and its *place* in a heap (heap.h). A heap writes a place at each
- * step of each move; sixteen of them share a cache line, where inside the items each would be a
- * miss of its own (docs/decisions.md has the figures).
+ * Beside the items a segment has two columns, with one entry for each item: its *link* in the chain
+ * of a table (table.h) and its *place* in a heap (heap.h). A heap writes a place at each step of
+ * each move; sixteen of them share a cache line, where inside the items each would be a miss of its
+ * own. A link carries the item's hash, so that a walk along a chain leaves alone what it does not
+ * look for (docs/decisions.md has the figures).
  */
 #ifndef EVERDUE_SLAB_H
 #define EVERDUE_SLAB_H
@@ -19,10 +20,15 @@ enum { SLAB_SEGMENT_BITS = 12, SLAB_SEGMENT_ITEMS = 1 << SLAB_SEGMENT_BITS };
 
 #define SLAB_NONE UINT32_MAX
 
+struct slab_link {
+    uint32_t next;
+    uint32_t tag; /* the low bits of the item's hash */
+};
+
 /* One allocation; `items` is its begin. */
 struct slab_segment {
     uint8_t *items;
-    uint32_t *links;
+    struct slab_link *links;
     uint32_t *places;
 };
 
@@ -51,7 +57,7 @@ static inline void *slab_at(const struct slab *slab, uint32_t id)
            (size_t)(id & (SLAB_SEGMENT_ITEMS - 1)) * slab->item_bytes;
 }
 
-static inline uint32_t *slab_link(const struct slab *slab, uint32_t id)
+static inline struct slab_link *slab_link(const struct slab *slab, uint32_t id)
 {
     return &slab->segments[id >> SLAB_SEGMENT_BITS].links[id & (SLAB_SEGMENT_ITEMS - 1)];
 }

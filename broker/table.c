@@ -6,12 +6,10 @@
 
 enum { SEGMENT_BITS = 12, SEGMENT_BUCKETS = 1 << SEGMENT_BITS };
 
-void table_init(struct table *table, struct slab *items, table_hash *hash, const void *owner)
+void table_init(struct table *table, struct slab *items)
 {
     memset(table, 0, sizeof(*table));
     table->items = items;
-    table->hash = hash;
-    table->owner = owner;
 }
 
 void table_release(struct table *table)
@@ -28,19 +26,14 @@ static uint32_t *head_at(const struct table *table, uint32_t bucket)
     return &table->segments[bucket >> SEGMENT_BITS][bucket & (SEGMENT_BUCKETS - 1)];
 }
 
-static uint32_t *next_of(const struct table *table, uint32_t id)
-{
-    return slab_link(table->items, id);
-}
-
 /* Buckets below the split point have been split in this round and are told apart by one more bit.
  */
-static uint32_t bucket_of(const struct table *table, uint64_t hash)
+static uint32_t bucket_of(const struct table *table, uint32_t tag)
 {
-    uint32_t bucket = (uint32_t)hash & (table->level_buckets - 1);
+    uint32_t bucket = tag & (table->level_buckets - 1);
     uint32_t split = table->bucket_count - table->level_buckets;
     if (bucket < split)
-        bucket = (uint32_t)hash & (table->level_buckets * 2 - 1);
+        bucket = tag & (table->level_buckets * 2 - 1);
     return bucket;
 }
 
@@ -93,16 +86,17 @@ static void split(struct table *table)
 {
     uint32_t from = table->bucket_count - table->level_buckets;
     uint32_t to = table->bucket_count++;
-    uint32_t *link = head_at(table, from);
+    uint32_t *at = head_at(table, from);
     uint32_t *moved = head_at(table, to);
-    while (*link != SLAB_NONE) { /* ends with the chain */
-        uint32_t id = *link;
-        if (bucket_of(table, table->hash(table->owner, id)) == from) {
-            link = next_of(table, id);
+    while (*at != SLAB_NONE) { /* ends with the chain */
+        uint32_t id = *at;
+        struct slab_link *link = slab_link(table->items, id);
+        if (bucket_of(table, link->tag) == from) {
+            at = &link->next;
             continue;
         }
-        *link = *next_of(table, id);
-        *next_of(table, id) = *moved;
+        *at = link->next;
+        link->next = *moved;
         *moved = id;
     }
     if (table->bucket_count == table->level_buckets * 2)
@@ -112,8 +106,9 @@ static void split(struct table *table)
 void table_put(struct table *table, uint32_t id, uint64_t hash)
 {
     assert(table->bucket_count > 0);
-    uint32_t *head = head_at(table, bucket_of(table, hash));
-    *next_of(table, id) = *head;
+    uint32_t tag = (uint32_t)hash;
+    uint32_t *head = head_at(table, bucket_of(table, tag));
+    *slab_link(table->items, id) = (struct slab_link){.next = *head, .tag = tag};
     *head = id;
     table->count++;
     if (table->count > table->bucket_count &&
@@ -121,23 +116,36 @@ void table_put(struct table *table, uint32_t id, uint64_t hash)
         split(table);
 }
 
-void table_remove(struct table *table, uint32_t id, uint64_t hash)
+void table_remove(struct table *table, uint32_t id)
 {
-    uint32_t *link = head_at(table, bucket_of(table, hash));
-    while (*link != id) {
-        assert(*link != SLAB_NONE);
-        link = next_of(table, *link);
+    const struct slab_link *removed = slab_link(table->items, id);
+    uint32_t *at = head_at(table, bucket_of(table, removed->tag));
+    while (*at != id) {
+        assert(*at != SLAB_NONE);
+        at = &slab_link(table->items, *at)->next;
     }
-    *link = *next_of(table, id);
+    *at = removed->next;
     table->count--;
+}
+
+/* The first from `id` on that has the tag. */
+static uint32_t first_tagged(const struct table *table, uint32_t id, uint32_t tag)
+{
+    while (id != SLAB_NONE && slab_link(table->items, id)->tag != tag)
+        id = slab_link(table->items, id)->next;
+    return id;
 }
 
 uint32_t table_first(const struct table *table, uint64_t hash)
 {
-    return table->bucket_count ? *head_at(table, bucket_of(table, hash)) : SLAB_NONE;
+    uint32_t tag = (uint32_t)hash;
+    if (!table->bucket_count)
+        return SLAB_NONE;
+    return first_tagged(table, *head_at(table, bucket_of(table, tag)), tag);
 }
 
 uint32_t table_next(const struct table *table, uint32_t id)
 {
-    return *next_of(table, id);
+    const struct slab_link *link = slab_link(table->items, id);
+    return first_tagged(table, link->next, link->tag);
 }

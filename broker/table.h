@@ -2,8 +2,9 @@
  *
  * Linear hashing (W. Litwin, VLDB 1980) with chains through the slab's links: each insert splits at
  * most one bucket, so no insert is ever much slower than another. (A table that doubles held the
- * broker up for 462 ms at 12 million records.) It never shrinks. The table knows hashes only; the
- * caller compares:
+ * broker up for 462 ms at 12 million records.) It never shrinks. The low 32 bits of an item's hash
+ * stand in its link, so splits, removals and walks along a chain touch no item but those whose hash
+ * is the one that is looked for. The table knows hashes only; the caller compares:
  *
  *   for (id = table_first (&t, hash); id != SLAB_NONE; id = table_next (&t, id))
  *       if (is_it (slab_at (items, id)))
@@ -17,9 +18,6 @@
 
 #include "slab.h"
 
-/* The hash of an item, for a split. `owner` is the caller's. */
-typedef uint64_t table_hash(const void *owner, uint32_t id);
-
 struct table {
     uint32_t **segments; /* heads of chains */
     uint32_t segment_count;
@@ -28,12 +26,10 @@ struct table {
     uint32_t level_buckets; /* power of two: buckets at the begin of this round of splits */
     uint32_t count;
     struct slab *items; /* borrowed */
-    table_hash *hash;
-    const void *owner;
 };
 
 /* An item is in one table at most. */
-void table_init(struct table *table, struct slab *items, table_hash *hash, const void *owner);
+void table_init(struct table *table, struct slab *items);
 void table_release(struct table *table);
 
 /* Room for one more. On failure false, nothing changed. Call it before table_put. */
@@ -47,9 +43,9 @@ bool table_prepare(struct table *table, uint32_t count);
 void table_put(struct table *table, uint32_t id, uint64_t hash);
 
 /* Remove an item that is in it. O(1) as a rule. */
-void table_remove(struct table *table, uint32_t id, uint64_t hash);
+void table_remove(struct table *table, uint32_t id);
 
-/* Items that may have this hash, one after the other; SLAB_NONE at the end. */
+/* Items whose hash has the same low 32 bits, one after the other; SLAB_NONE at the end. */
 uint32_t table_first(const struct table *table, uint64_t hash);
 uint32_t table_next(const struct table *table, uint32_t id);
 

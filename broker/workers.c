@@ -10,17 +10,12 @@ static struct bytes identity_of(const struct worker *worker)
     return (struct bytes){worker->identity, worker->identity_bytes};
 }
 
-static uint64_t hash_worker(const void *owner, uint32_t id)
-{
-    return hash_bytes(identity_of(workers_at(owner, id)), 0);
-}
-
 void workers_init(struct workers *workers)
 {
     memset(workers, 0, sizeof(*workers));
     memset(workers->strangers, -1, sizeof(workers->strangers));
     slab_init(&workers->slab, sizeof(struct worker));
-    table_init(&workers->by_identity, &workers->slab, hash_worker, workers);
+    table_init(&workers->by_identity, &workers->slab);
 }
 
 void workers_release(struct workers *workers)
@@ -110,7 +105,7 @@ void workers_remove(struct workers *workers, uint32_t number)
     struct worker *worker = workers_at(workers, number);
     if (worker->probes_left)
         workers->suspect_count--;
-    table_remove(&workers->by_identity, number, hash_bytes(identity_of(worker), 0));
+    table_remove(&workers->by_identity, number);
     worker->is_here = false;
     slab_give(&workers->slab, number);
 }

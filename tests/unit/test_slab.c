@@ -89,12 +89,13 @@ static void links_and_places_stand_beside_the_items_and_stay_where_they_are(void
     slab_init(&slab, sizeof(struct item));
     for (uint32_t i = 0; i < COUNT; i++) {
         assert_int_equal(slab_take(&slab), i);
-        *slab_link(&slab, i) = i + 1;
+        *slab_link(&slab, i) = (struct slab_link){.next = i + 1, .tag = i ^ 5};
         *slab_place(&slab, i) = ~i;
         memset(slab_at(&slab, i), 0xff, sizeof(struct item));
     }
     for (uint32_t i = 0; i < COUNT; i++) {
-        assert_int_equal(*slab_link(&slab, i), i + 1);
+        assert_int_equal(slab_link(&slab, i)->next, i + 1);
+        assert_int_equal(slab_link(&slab, i)->tag, i ^ 5);
         assert_int_equal(*slab_place(&slab, i), ~i);
     }
     slab_release(&slab);

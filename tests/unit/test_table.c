@@ -18,30 +18,31 @@ static uint64_t hash_key(uint32_t key)
     return hash ^ hash >> 29;
 }
 
-/* The owner is the slab. */
-static uint64_t hash_item(const void *owner, uint32_t id)
+static uint64_t hash_one_chain(uint32_t key)
 {
-    return hash_key(((const struct item *)slab_at(owner, id))->key);
+    (void)key;
+    return 5;
 }
 
-static uint64_t hash_one_chain(const void *owner, uint32_t id)
+/* Differs above the low 32 bits only. */
+static uint64_t hash_high(uint32_t key)
 {
-    (void)owner;
-    (void)id;
-    return 5;
+    return (uint64_t)key << 32;
 }
 
 struct index {
     struct slab slab;
     struct table table;
+    uint64_t (*hash)(uint32_t key);
 };
 
-static struct index *begin(table_hash *hash)
+static struct index *begin(uint64_t (*hash)(uint32_t key))
 {
     struct index *index = calloc(1, sizeof(*index));
     assert_non_null(index);
     slab_init(&index->slab, sizeof(struct item));
-    table_init(&index->table, &index->slab, hash, &index->slab);
+    table_init(&index->table, &index->slab);
+    index->hash = hash;
     return index;
 }
 
@@ -58,7 +59,7 @@ static uint32_t add(struct index *index, uint32_t key)
     assert_int_not_equal(id, SLAB_NONE);
     ((struct item *)slab_at(&index->slab, id))->key = key;
     assert_true(table_reserve(&index->table));
-    table_put(&index->table, id, index->table.hash(&index->slab, id));
+    table_put(&index->table, id, index->hash(key));
     return id;
 }
 
@@ -73,7 +74,7 @@ static uint32_t find(const struct index *index, uint32_t key, uint64_t hash)
 static void an_empty_table_finds_nothing(void **state)
 {
     (void)state;
-    struct index *index = begin(hash_item);
+    struct index *index = begin(hash_key);
     assert_int_equal(find(index, 7, hash_key(7)), SLAB_NONE);
     assert_true(table_reserve(&index->table));
     assert_int_equal(find(index, 7, hash_key(7)), SLAB_NONE);
@@ -84,7 +85,7 @@ static void everything_is_found_after_each_step_of_growth(void **state)
 {
     (void)state;
     enum { COUNT = 30000 };
-    struct index *index = begin(hash_item);
+    struct index *index = begin(hash_key);
     for (uint32_t key = 0; key < COUNT; key++) {
         add(index, key);
         assert_int_equal(find(index, key, hash_key(key)), key);
@@ -102,7 +103,7 @@ static void everything_is_found_after_each_step_of_growth(void **state)
 static void one_insert_splits_one_bucket_at_most(void **state)
 {
     (void)state;
-    struct index *index = begin(hash_item);
+    struct index *index = begin(hash_key);
     add(index, 0);
     for (uint32_t key = 1; key < 10000; key++) {
         uint32_t before = index->table.bucket_count;
@@ -116,11 +117,11 @@ static void a_removed_item_is_not_found_and_the_others_are(void **state)
 {
     (void)state;
     enum { COUNT = 5000 };
-    struct index *index = begin(hash_item);
+    struct index *index = begin(hash_key);
     for (uint32_t key = 0; key < COUNT; key++)
         add(index, key);
     for (uint32_t key = 0; key < COUNT; key += 3) {
-        table_remove(&index->table, key, hash_key(key));
+        table_remove(&index->table, key);
         slab_give(&index->slab, key);
     }
     for (uint32_t key = 0; key < COUNT; key++)
@@ -140,7 +141,7 @@ static void items_of_one_hash_are_one_chain(void **state)
     for (uint32_t key = 0; key < 100; key++)
         add(index, key);
     for (uint32_t removed = 0; removed < 100; removed += 2)
-        table_remove(&index->table, removed, 5);
+        table_remove(&index->table, removed);
     uint32_t found = 0;
     for (uint32_t id = table_first(&index->table, 5); id != SLAB_NONE;
          id = table_next(&index->table, id)) {
@@ -148,6 +149,33 @@ static void items_of_one_hash_are_one_chain(void **state)
         found++;
     }
     assert_int_equal(found, 50);
+    end(index);
+}
+
+static void a_walk_shows_no_item_of_another_hash(void **state)
+{
+    (void)state;
+    struct index *index = begin(hash_key);
+    for (uint32_t key = 0; key < 40; key++)
+        add(index, key);
+    for (uint32_t key = 0; key < 40; key++) {
+        uint32_t id = table_first(&index->table, hash_key(key));
+        assert_int_equal(id, key);
+        assert_int_equal(table_next(&index->table, id), SLAB_NONE);
+    }
+    for (uint32_t key = 40; key < 1000; key++)
+        assert_int_equal(table_first(&index->table, hash_key(key)), SLAB_NONE);
+    end(index);
+}
+
+static void hashes_that_differ_above_their_low_bits_share_a_chain(void **state)
+{
+    (void)state;
+    struct index *index = begin(hash_high);
+    for (uint32_t key = 0; key < 50; key++)
+        add(index, key);
+    for (uint32_t key = 0; key < 50; key++)
+        assert_int_equal(find(index, key, hash_high(key)), key);
     end(index);
 }
 
@@ -159,6 +187,8 @@ int main(void)
         cmocka_unit_test(one_insert_splits_one_bucket_at_most),
         cmocka_unit_test(a_removed_item_is_not_found_and_the_others_are),
         cmocka_unit_test(items_of_one_hash_are_one_chain),
+        cmocka_unit_test(a_walk_shows_no_item_of_another_hash),
+        cmocka_unit_test(hashes_that_differ_above_their_low_bits_share_a_chain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
