@@ -1,0 +1,182 @@
+"""Rows: what is measured. Each is opened once, measured several times in turn with the others of
+its group, and closed."""
+import contextlib
+import pathlib
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import rivals
+from installed import Everdue, workers
+
+
+@dataclass
+class Plan:
+    """How much of everything; `quick` and `smoke` are smaller."""
+
+    directory: pathlib.Path
+    records: int = 300_000
+    rounds: int = 5
+    warm_s: float = 1.0
+    window_s: float = 4.0
+    large_records: int = 10_000_000
+    peers_may_miss: bool = False
+    servers: dict[str, Any] = field(default_factory=dict)  # those that rows share, by name
+
+    @property
+    def mean_s(self) -> float:
+        """Mean time between two runs of a record that offers more than anything can do."""
+        return self.records / 3_000_000
+
+
+@dataclass
+class Sample:
+    """One measurement of one row."""
+
+    value: float
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Row:
+    """A line of the table. `measure` is called once a round; `better` says which way is good."""
+
+    name: str
+    title: str
+    unit: str
+    measure: Callable[[Plan], Sample]
+    group: str = "cycles"
+    rounds: int | None = None  # None: as the plan says
+    larger_is_better: bool = True
+    is_long: bool = False  # left out by --quick
+    is_variant: bool = False  # left out by --smoke: another row runs the same programs
+    samples: list[Sample] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        """Of its samples."""
+        return statistics.median(sample.value for sample in self.samples)
+
+    @property
+    def least(self) -> float:
+        """The lowest sample."""
+        return min(sample.value for sample in self.samples)
+
+    @property
+    def most(self) -> float:
+        """The highest sample."""
+        return max(sample.value for sample in self.samples)
+
+
+class Missing(Exception):
+    """A row that cannot be measured here: a program is not installed."""
+
+
+# --- cycles of Everdue ---------------------------------------------------------------------------
+
+
+def shared_broker(plan: Plan, store: str) -> Everdue:
+    """A broker with the set of the plan, frozen while nobody uses it."""
+    if store not in plan.servers:
+        everdue = plan.servers[store] = Everdue(plan.directory / f"everdue-{store}", store)
+        everdue.load(plan.records, plan.mean_s)
+        everdue.broker.freeze()
+    server: Everdue = plan.servers[store]
+    return server
+
+
+@contextlib.contextmanager
+def thawed(server: Any):
+    """Let a server run meanwhile."""
+    server.thaw()
+    try:
+        yield server
+    finally:
+        server.freeze()
+
+
+def everdue_cycles(store: str, *options: object,
+                   plugin: str = "reschedule") -> Callable[[Plan], Sample]:
+    """Cycles a second with workers that are started with these options."""
+    def measure(plan: Plan) -> Sample:
+        everdue = shared_broker(plan, store)
+        with thawed(everdue.broker):
+            with workers(everdue, plan.mean_s, *options, plugin=plugin) as crew:
+                time.sleep(plan.warm_s)
+                window = crew.measure(plan.window_s)
+            return Sample(window.cycles_per_s, window.details())
+    return measure
+
+
+# --- cycles of others ----------------------------------------------------------------------------
+
+
+def rival_cycles(kind: type[rivals.Rival], batch: int) -> Callable[[Plan], Sample]:
+    """Cycles a second of a server, by its driver."""
+    def measure(plan: Plan) -> Sample:
+        if not rivals.is_installed(kind):
+            raise Missing(f"needs {' and '.join(kind.needs)}")
+        name = kind.__name__.lower()
+        if name not in plan.servers:
+            plan.servers[name] = kind(plan.directory / name, plan.records)
+            plan.servers[name].freeze()
+        with thawed(plan.servers[name]) as server:
+            return Sample(server.cycle(plan.window_s, batch))
+    return measure
+
+
+def zeromq_cycles(count: int, batch: int, messages: int) -> Callable[[Plan], Sample]:
+    """Cycles a second of bare sockets."""
+    def measure(plan: Plan) -> Sample:
+        return Sample(rivals.zeromq(plan.window_s, count, batch, messages))
+    return measure
+
+
+def heap_manager_cycles(plan: Plan) -> Sample:
+    """Cycles a second of the method that Everdue replaces."""
+    return Sample(rivals.heap_manager(plan.records, plan.window_s))
+
+
+WIDE = ("-n", 2, "--credit", 2048)  # 4,096 in flight
+
+CYCLES = [
+    Row("memory", "Everdue, in memory, 4,096 in flight", "cycles/s",
+        everdue_cycles("memory", *WIDE)),
+    Row("durable", "Everdue, fsync before each acknowledgement", "cycles/s",
+        everdue_cycles("lmdb", *WIDE)),
+    Row("default", "Everdue, everything at its defaults (durable)", "cycles/s",
+        everdue_cycles("lmdb"), is_variant=True),
+    Row("one-by-one", "Everdue, in memory, one record a call, 256 in flight", "cycles/s",
+        everdue_cycles("memory", "-n", 2, "--credit", 128, plugin="reschedule_one")),
+    Row("one-in-flight", "Everdue, in memory, one record in flight", "cycles/s",
+        everdue_cycles("memory", "-n", 1, "--credit", 1), is_variant=True),
+    Row("zeromq-256", "raw ZeroMQ, batches of 256, 4,096 in flight", "cycles/s",
+        zeromq_cycles(2, 256, 8)),
+    Row("zeromq-1", "raw ZeroMQ, batches of 1, 256 in flight", "cycles/s",
+        zeromq_cycles(2, 1, 128), is_variant=True),
+    Row("zeromq-ping-pong", "raw ZeroMQ, one record in flight", "cycles/s",
+        zeromq_cycles(1, 1, 1), is_variant=True),
+    Row("redis-100", "Redis, Lua, in memory, batches of 100", "cycles/s",
+        rival_cycles(rivals.Redis, 100)),
+    Row("redis-1", "Redis, Lua, in memory, one by one", "cycles/s",
+        rival_cycles(rivals.Redis, 1), is_variant=True),
+    Row("redis-aof-100", "Redis, log with fsync every second, 100", "cycles/s",
+        rival_cycles(rivals.RedisAof, 100), is_variant=True),
+    Row("redis-always-100", "Redis, log with fsync each time, 100", "cycles/s",
+        rival_cycles(rivals.RedisAlways, 100), is_variant=True),
+    Row("beanstalkd-64", "beanstalkd, in memory, pipelined by 64", "cycles/s",
+        rival_cycles(rivals.Beanstalkd, 64)),
+    Row("beanstalkd-1", "beanstalkd, in memory, one by one", "cycles/s",
+        rival_cycles(rivals.Beanstalkd, 1), is_variant=True),
+    Row("beanstalkd-log-64", "beanstalkd, log with fsync every 50 ms, 64", "cycles/s",
+        rival_cycles(rivals.BeanstalkdLog, 64), is_variant=True),
+    Row("beanstalkd-fsync-64", "beanstalkd, log with fsync each time, 64", "cycles/s",
+        rival_cycles(rivals.BeanstalkdFsync, 64), is_variant=True),
+    Row("postgres-256", "PostgreSQL, SKIP LOCKED, 256", "cycles/s",
+        rival_cycles(rivals.Postgres, 256)),
+    Row("postgres-async-256", "PostgreSQL, the same, synchronous_commit off", "cycles/s",
+        rival_cycles(rivals.PostgresAsync, 256), is_variant=True),
+    Row("heap-manager", "heap behind multiprocessing.managers", "cycles/s", heap_manager_cycles),
+]
