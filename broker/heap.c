@@ -4,15 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "heap_internal.h"
 #include "moment.h"
-
-enum {
-    ARITY = 4,
-    SEGMENT_NODES = 1 << HEAP_SEGMENT_BITS,
-    /* The root stands at position 3, so that the children of any node (4i - 8 to 4i - 5) share an
-     * aligned block of four. */
-    ROOT = 3,
-};
 
 #define SERIAL_MAX (((uint64_t)1 << 44) - 1)
 
@@ -31,50 +24,8 @@ void heap_release(struct heap *heap)
     }
     free(heap->segments);
     free(heap->ranks);
-    heap->segments = NULL;
-    heap->ranks = NULL;
-    heap->segment_count = heap->segment_room = heap->count = 0;
-}
-
-/* A node in hand, with its rank. */
-struct entry {
-    int64_t rank;
-    struct heap_node node;
-};
-
-static struct heap_node *node_at(const struct heap *heap, uint32_t position)
-{
-    return &heap->segments[position >> HEAP_SEGMENT_BITS][position & (SEGMENT_NODES - 1)];
-}
-
-static int64_t *rank_at(const struct heap *heap, uint32_t position)
-{
-    return &heap->ranks[position >> HEAP_SEGMENT_BITS][position & (SEGMENT_NODES - 1)];
-}
-
-static struct entry entry_at(const struct heap *heap, uint32_t position)
-{
-    return (struct entry){
-        .rank = heap->ranks ? *rank_at(heap, position) : 0,
-        .node = *node_at(heap, position),
-    };
-}
-
-static uint32_t item_of(struct heap_node node)
-{
-    return (uint32_t)node.low;
-}
-
-static bool node_is_before(struct heap_node a, struct heap_node b)
-{
-    unsigned __int128 left = (unsigned __int128)a.high << 64 | a.low;
-    unsigned __int128 right = (unsigned __int128)b.high << 64 | b.low;
-    return left < right;
-}
-
-static bool is_before(struct entry a, struct entry b)
-{
-    return a.rank == b.rank ? node_is_before(a.node, b.node) : a.rank < b.rank;
+    run_release(&heap->run);
+    heap_init(heap, heap->items);
 }
 
 static void set(struct heap *heap, uint32_t position, struct entry entry)
@@ -94,11 +45,6 @@ static void set_node(struct heap *heap, uint32_t position, struct heap_node node
 static uint32_t parent_of(uint32_t position)
 {
     return (position + 8) / ARITY;
-}
-
-static uint32_t first_child_of(uint32_t position)
-{
-    return position * ARITY - 8;
 }
 
 /* --- moving without ranks: what nearly every heap does ---------------------------------------- */
@@ -144,7 +90,7 @@ static uint32_t least_node(const struct heap *heap, uint32_t child, uint32_t end
 
 static void sift_node_down(struct heap *heap, uint32_t position, struct heap_node node)
 {
-    uint32_t end = heap->count + ROOT;
+    uint32_t end = heap->tree_count + ROOT;
     uint32_t child = first_child_of(position);
     for (; child + ARITY <= end; child = first_child_of(position)) {
         prefetch_grandchildren(heap, child, end);
@@ -192,7 +138,7 @@ static uint32_t least_child(const struct heap *heap, uint32_t child, uint32_t en
 
 static void sift_down(struct heap *heap, uint32_t position, struct entry entry)
 {
-    uint32_t end = heap->count + ROOT;
+    uint32_t end = heap->tree_count + ROOT;
     for (;;) { /* ends at the bottom: a child's position is over 3 times its parent's */
         uint32_t child = first_child_of(position);
         if (child >= end)
@@ -284,18 +230,36 @@ static struct heap_node make_node(struct heap *heap, uint32_t item, int64_t time
     };
 }
 
+static void tree_push(struct heap *heap, struct entry entry)
+{
+    uint32_t position = heap->tree_count++ + ROOT;
+    assert(position >> HEAP_SEGMENT_BITS < heap->segment_count);
+    if (heap->ranks)
+        sift_up(heap, position, entry);
+    else
+        sift_node_up(heap, position, entry.node);
+}
+
+/* False: it does not come in order, or there is no memory. The tree has room for it. */
+static bool run_push(struct heap *heap, struct entry entry)
+{
+    uint32_t index;
+    if (entry.rank || !run_takes(&heap->run, entry.node) ||
+        !run_add(&heap->run, entry.node, &index))
+        return false;
+    *slab_place(heap->items, item_of(entry.node)) = index | IN_RUN;
+    return true;
+}
+
 void heap_push_ranked(struct heap *heap, uint32_t item, int64_t rank, int64_t time_us)
 {
-    uint32_t position = heap->count + ROOT;
-    assert(position >> HEAP_SEGMENT_BITS < heap->segment_count);
     assert(rank == 0 || heap->ranks);
     if (heap->count == 0)
         heap->serial = 0;
     heap->count++;
-    if (heap->ranks)
-        sift_up(heap, position, (struct entry){rank, make_node(heap, item, time_us)});
-    else
-        sift_node_up(heap, position, make_node(heap, item, time_us));
+    struct entry entry = {rank, make_node(heap, item, time_us)};
+    if (!run_push(heap, entry))
+        tree_push(heap, entry);
 }
 
 void heap_push(struct heap *heap, uint32_t item, int64_t time_us)
@@ -303,14 +267,19 @@ void heap_push(struct heap *heap, uint32_t item, int64_t time_us)
     heap_push_ranked(heap, item, 0, time_us);
 }
 
+static struct heap_node first_node(const struct heap *heap)
+{
+    return first_is_in_run(heap) ? run_first(&heap->run) : *node_at(heap, ROOT);
+}
+
 uint32_t heap_first(const struct heap *heap)
 {
-    return heap->count ? item_of(*node_at(heap, ROOT)) : SLAB_NONE;
+    return heap->count ? item_of(first_node(heap)) : SLAB_NONE;
 }
 
 int64_t heap_first_time(const struct heap *heap)
 {
-    return heap->count ? (int64_t)(node_at(heap, ROOT)->high >> 12) : TIME_US_NEVER;
+    return heap->count ? (int64_t)(first_node(heap).high >> 12) : TIME_US_NEVER;
 }
 
 /* Put `entry` where `position` became free, upwards or downwards. */
@@ -335,116 +304,44 @@ uint32_t heap_pop(struct heap *heap)
     return item;
 }
 
-void heap_remove(struct heap *heap, uint32_t item)
+static void tree_remove(struct heap *heap, uint32_t position)
 {
-    uint32_t position = *slab_place(heap->items, item);
-    uint32_t last = heap->count + ROOT - 1;
-    assert(heap->count > 0);
+    uint32_t last = heap->tree_count + ROOT - 1;
     assert(position >= ROOT && position <= last);
-    assert(item_of(*node_at(heap, position)) == item);
     struct entry entry = entry_at(heap, last);
-    heap->count--;
+    heap->tree_count--;
     if (position != last)
         settle(heap, position, entry);
 }
 
+/* Two at a time, so that a run that stays sparse becomes shorter with each that leaves it. */
+static void thin_run(struct heap *heap)
+{
+    for (int i = 0; i < 2 && run_is_sparse(&heap->run); i++) {
+        struct heap_node node = run_first(&heap->run);
+        run_remove(&heap->run, heap->run.begin);
+        tree_push(heap, (struct entry){0, node});
+    }
+}
+
+void heap_remove(struct heap *heap, uint32_t item)
+{
+    uint32_t place = *slab_place(heap->items, item);
+    assert(heap->count > 0);
+    heap->count--;
+    if (place & IN_RUN) {
+        run_remove(&heap->run, heap->run.begin + ((place - heap->run.begin) & ~IN_RUN));
+        thin_run(heap);
+        return;
+    }
+    assert(item_of(*node_at(heap, place)) == item);
+    tree_remove(heap, place);
+}
+
 void heap_move(struct heap *heap, uint32_t item, int64_t time_us)
 {
-    uint32_t position = *slab_place(heap->items, item);
-    assert(item_of(*node_at(heap, position)) == item);
-    struct entry entry = entry_at(heap, position);
-    entry.node = make_node(heap, item, time_us);
-    settle(heap, position, entry);
-}
-
-/* --- looking ahead ---------------------------------------------------------------------------- */
-
-static bool walk_is_before(const struct heap_walk *walk, uint32_t a, uint32_t b)
-{
-    return is_before(entry_at(walk->heap, walk->positions[a]),
-                     entry_at(walk->heap, walk->positions[b]));
-}
-
-static void walk_swap(struct heap_walk *walk, uint32_t a, uint32_t b)
-{
-    uint32_t position = walk->positions[a];
-    walk->positions[a] = walk->positions[b];
-    walk->positions[b] = position;
-}
-
-static void walk_push(struct heap_walk *walk, uint32_t position)
-{
-    uint32_t i = walk->count++;
-    walk->positions[i] = position;
-    for (; i > 0 && walk_is_before(walk, i, (i - 1) / 2); i = (i - 1) / 2)
-        walk_swap(walk, i, (i - 1) / 2);
-}
-
-static uint32_t walk_pop(struct heap_walk *walk)
-{
-    uint32_t position = walk->positions[0];
-    walk->positions[0] = walk->positions[--walk->count];
-    for (uint32_t i = 0;;) { /* ends at the bottom: i more than doubles */
-        uint32_t least = i;
-        for (uint32_t child = 2 * i + 1; child <= 2 * i + 2; child++)
-            if (child < walk->count && walk_is_before(walk, child, least))
-                least = child;
-        if (least == i)
-            return position;
-        walk_swap(walk, i, least);
-        i = least;
-    }
-}
-
-bool heap_walk_begin(struct heap_walk *walk, const struct heap *heap)
-{
-    *walk = (struct heap_walk){.heap = heap, .room = 64};
-    walk->positions = malloc(walk->room * sizeof(uint32_t));
-    if (!walk->positions)
-        return false;
-    if (heap->count)
-        walk_push(walk, ROOT);
-    return true;
-}
-
-void heap_walk_end(struct heap_walk *walk)
-{
-    free(walk->positions);
-    walk->positions = NULL;
-    walk->count = 0;
-}
-
-uint32_t heap_walk_next(struct heap_walk *walk)
-{
-    const struct heap *heap = walk->heap;
-    if (walk->count == 0)
-        return SLAB_NONE;
-    if (walk->count + ARITY > walk->room) {
-        uint32_t *positions = realloc(walk->positions, walk->room * 2 * sizeof(uint32_t));
-        if (!positions)
-            return SLAB_NONE;
-        walk->positions = positions;
-        walk->room *= 2;
-    }
-    uint32_t position = walk_pop(walk);
-    uint32_t child = first_child_of(position);
-    for (uint32_t i = 0; i < ARITY && child + i < heap->count + ROOT; i++)
-        walk_push(walk, child + i);
-    return item_of(*node_at(heap, position));
-}
-
-uint32_t heap_peek(const struct heap *heap, uint32_t *items, uint32_t max)
-{
-    struct heap_walk walk;
-    uint32_t count = 0;
-    if (!heap_walk_begin(&walk, heap))
-        return 0;
-    while (count < max) {
-        items[count] = heap_walk_next(&walk);
-        if (items[count] == SLAB_NONE)
-            break;
-        count++;
-    }
-    heap_walk_end(&walk);
-    return count;
+    uint32_t place = *slab_place(heap->items, item);
+    int64_t rank = heap->ranks && !(place & IN_RUN) ? *rank_at(heap, place) : 0;
+    heap_remove(heap, item);
+    heap_push_ranked(heap, item, rank, time_us);
 }

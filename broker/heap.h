@@ -1,10 +1,12 @@
-/* heap.h - a 4-ary min-heap over items of a slab.
+/* heap.h - a min-heap over items of a slab: a 4-ary tree, and a run beside it.
  *
  * A node carries its order inline: the time, then a serial number, so equal times keep arrival
- * order and nothing has to be looked up to compare. A heap can also order by rank, above the time;
- * ranks stand in an array of their own, which a heap whose ranks are all 0 does not have. The
- * item's place is kept beside it (slab.h), so that any node can be removed or moved in O(log n). An
- * item is in one heap at most. Growing never copies what is there.
+ * order and nothing has to be looked up to compare. An item whose time is not before those of all
+ * that came in order goes to the run (run.h), in O(1) and out again in O(1); all others to the
+ * tree; the first is the lesser of two firsts. A heap can also order by rank, above the time; ranks
+ * stand in an array of their own, which a heap whose ranks are all 0 does not have, and only what
+ * has rank 0 goes to the run. The item's place is kept beside it (slab.h), so that any node can be
+ * removed or moved in O(log n). An item is in one heap at most. Growing never copies what is there.
  *
  * 4 children to a node: measured against 2 and 8 at 300,000 and 30 million records
  * (docs/decisions.md). Children share a cache line.
@@ -16,22 +18,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "run.h"
 #include "slab.h"
-
-/* Order within a heap: time (52 bits) above serial number (44 bits) above item (32 bits). */
-struct heap_node {
-    uint64_t high;
-    uint64_t low;
-};
 
 enum { HEAP_SEGMENT_BITS = 14 };
 
 struct heap {
-    struct heap_node **segments;
-    int64_t **ranks; /* NULL: all ranks are 0 */
+    struct heap_node **segments; /* of the tree; there is room for all */
+    int64_t **ranks;             /* NULL: all ranks are 0 */
     uint32_t segment_count;
     uint32_t segment_room;
-    uint32_t count;
+    uint32_t tree_count;
+    struct run run;
+    uint32_t count;     /* in both */
     struct slab *items; /* borrowed */
     uint64_t serial;    /* arrivals so far; saturates at 2^44 - 1, then ties go by item */
 };
@@ -74,7 +73,8 @@ void heap_move(struct heap *heap, uint32_t item, int64_t time_us);
  * step costs O(log of the steps so far). */
 struct heap_walk {
     const struct heap *heap;
-    uint32_t *positions; /* a binary heap of nodes whose parents have been shown */
+    uint32_t index;      /* of the run: shown below it */
+    uint32_t *positions; /* a binary heap of the tree's nodes whose parents have been shown */
     uint32_t count;
     uint32_t room;
 };

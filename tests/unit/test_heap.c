@@ -240,6 +240,29 @@ static void a_moved_item_arrives_anew_and_keeps_its_rank(void **state)
     assert_int_equal(heap_pop(&bench->heap), 0);
 }
 
+/* What a broker with one long lease among many short ones does to the heap of their ends: the long
+ * one stands in front of the run, and what has ended behind it must not be kept. */
+static void one_that_stays_does_not_keep_room_for_all_that_pass(void **state)
+{
+    struct bench *bench = *state;
+    push(bench, 0, 0, 1);
+    for (uint32_t i = 1; i < 40000; i++) {
+        uint32_t item = 1 + i % (ITEMS_END - 1);
+        push(bench, item, 0, 1 + (int64_t)i);
+        heap_remove(&bench->heap, item);
+        model_remove(bench, item);
+        push(bench, item, 0, 2 + (int64_t)i);
+        if (i > 3) {
+            uint32_t old = 1 + (i - 3) % (ITEMS_END - 1);
+            heap_remove(&bench->heap, old);
+            model_remove(bench, old);
+        }
+    }
+    struct run *run = &bench->heap.run;
+    assert_true(run->end - run->begin < 10000);
+    drain(bench);
+}
+
 static void it_grows_over_segments_and_takes_the_whole_range_of_times(void **state)
 {
     struct bench *bench = *state;
@@ -265,6 +288,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(ranks_can_begin_in_an_empty_heap, begin, end),
         cmocka_unit_test_setup_teardown(equal_times_keep_arrival_order, begin, end),
         cmocka_unit_test_setup_teardown(a_moved_item_arrives_anew_and_keeps_its_rank, begin, end),
+        cmocka_unit_test_setup_teardown(one_that_stays_does_not_keep_room_for_all_that_pass, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(it_grows_over_segments_and_takes_the_whole_range_of_times,
                                         begin, end),
     };
