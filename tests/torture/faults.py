@@ -1,0 +1,156 @@
+"""faults.py - what is done to the processes, a fault a function: one call is one cycle.
+
+Each is named as --fault names it, with the setting of its rounds, how many cycles a round has, and
+what a cycle counts as in docs/reliability.md.
+"""
+
+import dataclasses
+import os
+import signal
+from collections.abc import Callable
+
+from history import now_us
+from stage import MS, REAL_HEARTBEAT_MS, Real, Stage, Setting
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """One kind of torture."""
+
+    cycle: Callable[[Stage], None]
+    setting: Callable[[], Setting]
+    cycles: int
+    counts_as: str
+    about: str
+
+
+# --- the broker is killed ---
+
+
+def kill_broker(stage: Stage) -> None:
+    """kill -9 at any moment, also while workers come back."""
+    stage.pump(stage.dice.choice([0.02, 0.1, 0.25]) * stage.dice.random())
+    stage.require_broker()
+    stage.kill_broker()
+    stage.start_broker()
+
+
+# --- workers are killed and stopped ---
+
+
+def lost_after_us() -> int:
+    """How long a broker may take a worker for lost after it went on: it has to be heard first."""
+    return 10 * REAL_HEARTBEAT_MS * MS
+
+
+def kill_worker(stage: Stage) -> None:
+    """kill -9 of an everdue-worker, or only of its working process, which its parent restarts."""
+    stage.pump(0.02 + 0.15 * stage.dice.random())
+    stage.require_broker()
+    real = stage.dice.choice(stage.reals)
+    pids = real.pids()
+    if not pids:  # its parent has not restarted it yet
+        return
+    stage.doubt_real(real)
+    stage.figures["worker_kills"] += 1
+    if stage.dice.random() < 0.3:
+        os.kill(pids[0], signal.SIGKILL)
+        return
+    real.signal(signal.SIGKILL)
+    real.child.wait()
+    stage.reals.remove(real)
+    stage.start_real()
+
+
+def stop(stage: Stage, real: Real) -> None:
+    stage.doubt_real(real)
+    stage.figures["stops"] += 1
+    real.signal(signal.SIGSTOP)
+
+
+def go_on(stage: Stage, real: Real) -> None:
+    """What it got while it was stopped may have been given to others until it is heard again."""
+    real.signal(signal.SIGCONT)
+    for pid in real.pids():
+        stage.sure(f"real-{pid}", now_us() + lost_after_us())
+
+
+def stop_worker(stage: Stage) -> None:
+    """SIGSTOP for less or more than three heartbeats, then SIGCONT."""
+    real = stage.dice.choice(stage.reals)
+    stop(stage, real)
+    stage.pump(stage.dice.choice([0.05, 0.3, 0.9]) * stage.dice.random())
+    stage.require_broker()
+    go_on(stage, real)
+    stage.pump(0.1 * stage.dice.random())
+
+
+def stop_broker(stage: Stage) -> None:
+    """The broker is held up; what came meanwhile is read before any lease ends."""
+    stage.pump(0.1 * stage.dice.random())
+    stage.require_broker()
+    stage.figures["stops"] += 1
+    stage.broker.send_signal(signal.SIGSTOP)
+    for real in stage.reals:  # it may time out and come back with what it holds
+        stage.doubt_real(real)
+    stage.pump(stage.dice.choice([0.05, 0.2, 1.0]) * stage.dice.random())
+    stage.broker.send_signal(signal.SIGCONT)
+    for real in stage.reals:
+        go_on(stage, real)
+
+
+def stop_and_kill(stage: Stage) -> None:
+    """A worker is stopped, the broker killed and started, or stopped and killed; the worker goes
+    on, or is killed, while the broker comes back."""
+    real = stage.dice.choice(stage.reals)
+    stop(stage, real)
+    stage.pump(0.2 * stage.dice.random())
+    stage.require_broker()
+    if stage.dice.random() < 0.3:
+        stage.broker.send_signal(signal.SIGSTOP)
+        stage.pump(0.2 * stage.dice.random())
+    stage.kill_broker()
+    stage.start_broker()
+    stage.pump(0.2 * stage.dice.random())
+    if stage.dice.random() < 0.3:
+        stage.figures["worker_kills"] += 1
+        real.signal(signal.SIGKILL)
+        real.child.wait()
+        stage.reals.remove(real)
+        stage.start_real()
+    else:
+        go_on(stage, real)
+
+
+def interval() -> Setting:
+    return Setting(sync="interval:50ms", window_us=300 * MS)
+
+
+def workers() -> Setting:
+    """Leases of the dead come back soon, so that much happens."""
+    return Setting(real=2, reconnect_ms=200, unseen=True)
+
+
+def held_up() -> Setting:
+    """The broker may be stopped between its look at the clock and its look at a message."""
+    return Setting(real=2, reconnect_ms=200, unseen=True, turn_ms=2000)
+
+
+def workers_and_broker() -> Setting:
+    return Setting(real=2, reconnect_ms=200, grace_ms=1000, unseen=True, turn_ms=1000)
+
+
+FAULTS = {
+    "broker-kill": Fault(kill_broker, Setting, 40, "broker kills",
+                         "kill -9 of the broker at random moments under load"),
+    "broker-kill-interval": Fault(kill_broker, interval, 40, "broker kills",
+                                  "the same with --sync interval:50ms"),
+    "worker-kill": Fault(kill_worker, workers, 40, "worker kills and stops",
+                         "kill -9 of everdue-workers"),
+    "worker-stop": Fault(stop_worker, workers, 20, "worker kills and stops",
+                         "SIGSTOP and SIGCONT of everdue-workers"),
+    "broker-stop": Fault(stop_broker, held_up, 20, "broker stops",
+                         "SIGSTOP and SIGCONT of the broker"),
+    "stop-and-kill": Fault(stop_and_kill, workers_and_broker, 20, "broker kills",
+                           "workers stopped while the broker is killed, and both"),
+}
