@@ -270,9 +270,11 @@ static void name_what_stays(const struct options *options, const struct options 
 {
     const struct server_options *was = &options->server, *is = &fresh->server;
     if (is->sync != was->sync || is->sync_interval_us != was->sync_interval_us ||
+        is->journal_bytes_max != was->journal_bytes_max ||
         fresh->log_format != options->log_format || strcmp(fresh->store, options->store) != 0 ||
         has_other_endpoints(options, fresh))
-        log_line(LOG_WARNING, "listen, store, sync and log-format change with a restart only",
+        log_line(LOG_WARNING,
+                 "listen, store, sync, journal-max and log-format change with a restart only",
                  NULL);
 }
 

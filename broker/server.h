@@ -23,9 +23,10 @@ struct server_options {
     const char *store_directory;  /* NULL: in memory */
     enum sync_policy sync;
     int64_t sync_interval_us;
-    int64_t reconnect_us;      /* tcp: how long a broken connection may take to come back */
-    int64_t stop_us;           /* SIGTERM: how long to wait for reports */
-    uint64_t free_bytes_least; /* below this much free disk, puts and syncs are refused */
+    int64_t reconnect_us;       /* tcp: how long a broken connection may take to come back */
+    int64_t stop_us;            /* SIGTERM: how long to wait for reports */
+    uint64_t journal_bytes_max; /* a checkpoint begins here; 0: the store decides */
+    uint64_t free_bytes_least;  /* below this much free disk, puts and syncs are refused */
     struct sched_settings sched;
 };
 

@@ -36,6 +36,7 @@ static bool open_store(struct server *server)
     struct store_options store = {
         .directory = options->store_directory,
         .sync = options->sync == SYNC_NEVER ? STORE_SYNC_NEVER : STORE_SYNC_ALWAYS,
+        .journal_bytes_max = options->journal_bytes_max,
     };
     enum status status = options->store_directory
                              ? store_open_lmdb(&server->store, &store, why, sizeof(why))

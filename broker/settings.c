@@ -193,6 +193,11 @@ static const char *set_bytes_max(struct options *options, const char *value)
     return size_parse(value, strlen(value), &options->server.sched.limits.bytes_max);
 }
 
+static const char *set_journal_max(struct options *options, const char *value)
+{
+    return size_parse(value, strlen(value), &options->server.journal_bytes_max);
+}
+
 static const char *set_free_least(struct options *options, const char *value)
 {
     return size_parse(value, strlen(value), &options->server.free_bytes_least);
@@ -293,6 +298,8 @@ const struct setting settings[SETTINGS] = {
     {"sessions-max", "N", "Limit of connections with a session (10000)", set_sessions_max},
     {"credit-max", "N", "Limit of a session's credit (16384)", set_credit_max},
     {"backlog-max", "N", "Changed records that may wait for the disk (262144)", set_backlog_max},
+    {"journal-max", "SIZE",
+     "Fold the journal when it is so large (0: 64MiB, or more of many records)", set_journal_max},
     {"free-bytes-least", "SIZE", "Below so much free disk, puts and syncs are refused (128MiB)",
      set_free_least},
 };

@@ -15,7 +15,7 @@ struct setting {
     set_value *set;
 };
 
-enum { SETTINGS = 18 };
+enum { SETTINGS = 19 };
 extern const struct setting settings[SETTINGS];
 
 /* Adds endpoints to those that are there. */

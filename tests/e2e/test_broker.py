@@ -60,6 +60,7 @@ def refused(*arguments, code, **options):
     ("sessions-max", "many", "1 to 100000"),
     ("credit-max", "16385", "1 to 16384"),
     ("backlog-max", "0", "1 to 100000000"),
+    ("journal-max", "-1", "4096, 64KiB"),
     ("free-bytes-least", "", "4096, 64KiB"),
 ])
 def test_a_bad_value_is_named_with_reason_and_remedy(directory, flag, value, why):

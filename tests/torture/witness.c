@@ -93,9 +93,9 @@ void everdue_handle(const struct everdue_task *task, struct everdue_result *resu
     say_begin(witness, task);
     run(task);
     int64_t in_us = 10000 + (int64_t)(task->lease * SPREAD >> 4) % 70000;
-    int count = snprintf(line, sizeof(line), "E %" PRId64 " %" PRIu64 " %" PRIu64 " %.*s %" PRId64
-                         "\n", wall_us(), task->lease, task->state, (int)task->key.count,
-                         (const char *)task->key.data, in_us);
+    int count = snprintf(
+        line, sizeof(line), "E %" PRId64 " %" PRIu64 " %" PRIu64 " %.*s %" PRId64 "\n", wall_us(),
+        task->lease, task->state, (int)task->key.count, (const char *)task->key.data, in_us);
     append(witness, line, count);
     count = snprintf(witness->memo, sizeof(witness->memo), "m%" PRIu64, task->lease);
     result->in_us = in_us;
