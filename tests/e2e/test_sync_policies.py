@@ -84,6 +84,28 @@ def test_interval_writes_each_interval(brokers, connect):
     assert len(peer.list("q")) == 101
 
 
+def test_interval_acknowledges_no_more_while_the_disk_is_behind(brokers, connect):
+    """Else a disk that hangs, or is full, would let a crash lose without bound."""
+    broker = brokers("--sync", "interval:200ms", "--stop-timeout", "0s", store="lmdb")
+    peer = connect(broker)
+    assert peer.put("q", put("early", after=HOUR_US)) == [CREATED]
+    tracer = hold_fsync(broker.process.pid)
+    try:
+        held = []
+        def is_behind():
+            request = peer.post(PUT, "q", [put(f"k{len(held)}", after=HOUR_US)])
+            held.append(request)
+            peer.receive(0.3)
+            return request not in peer.answers
+        wait_until(is_behind, what="the first that waits")
+        assert peer.stats()["records"] == len(held) + 1  # the turn goes on
+        assert held[-1] not in peer.answers
+    finally:
+        tracer.terminate()
+        tracer.wait()
+    assert peer.answer(held[-1])[1] == [CREATED]
+
+
 def test_interval_hands_out_what_is_acknowledged(brokers, connect):
     broker = brokers("--sync", "interval:60s", store="lmdb")
     worker = connect(broker, queues=["q"], credit=1)
