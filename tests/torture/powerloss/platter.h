@@ -70,8 +70,7 @@ uint64_t platter_state_hash(const struct platter_state *state);
 
 /* Writes it into an existing, empty directory. */
 bool platter_state_write(const struct platter_state *state, const char *root);
-/* Whether the directory holds exactly this, but for LMDB's lock files: nothing escaped the
- * recorder. */
+/* Whether the directory holds exactly this, but for what the recorder passes over. */
 bool platter_state_is_at(const struct platter_state *state, const char *root, char *why,
                          size_t room);
 

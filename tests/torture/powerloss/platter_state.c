@@ -270,7 +270,7 @@ static bool file_is_at(const struct platter_file *file, const char *path)
     return same;
 }
 
-/* Names in the directory that are no lock files. */
+/* Names in the directory that are recorded. */
 static size_t count_names(const char *path)
 {
     size_t count = 0;
@@ -278,7 +278,8 @@ static size_t count_names(const char *path)
     if (!stream)
         return 0;
     for (const struct dirent *entry = readdir(stream); entry; entry = readdir(stream))
-        count += entry->d_name[0] != '.' && strcmp(entry->d_name, "lock.mdb") != 0;
+        count += entry->d_name[0] != '.' && strcmp(entry->d_name, "lock.mdb") != 0 &&
+                 strcmp(entry->d_name, "reserve") != 0;
     closedir(stream);
     return count;
 }

@@ -5,7 +5,8 @@
  *   EVERDUE_RECORD_SLOW_US   optional: every sync takes so much longer, so that an acknowledgement
  *                            that does not wait for it is logged before it
  *
- * lock.mdb is left out: LMDB maps it, and makes it anew when nobody has the store open.
+ * lock.mdb is left out: LMDB maps it, and makes it anew when nobody has the store open. So is
+ * reserve, which holds nothing.
  *
  * File positions are the kernel's: after a write the position is asked for, which is right for
  * appending and for shared descriptors, too.
@@ -76,8 +77,9 @@ static const char *below(int at_fd, const char *path, char room[PATH_MAX])
     const char *name = room + directory_bytes;
     const char *last = strrchr(name, '/');
     last = last ? last + 1 : name;
-    bool is_lock = strcmp(last, "lock.mdb") == 0 || strcmp(last, "data.new-lock") == 0;
-    return is_lock ? NULL : name;
+    bool is_passed = strcmp(last, "lock.mdb") == 0 || strcmp(last, "data.new-lock") == 0 ||
+                     strcmp(last, "reserve") == 0;
+    return is_passed ? NULL : name;
 }
 
 struct record_descriptor *record_followed(int fd)

@@ -14,6 +14,7 @@
 #define EVERDUE_RECORD_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum record_kind {
@@ -47,5 +48,21 @@ int record_log_open(const char *path);
 /* One entry, appended whole. False when the log cannot be written: then nothing is proved. */
 bool record_append(int log_fd, const struct record_entry *entry, const void *data);
 bool record_mark(int log_fd, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* For readers. */
+struct record_log {
+    const uint8_t *bytes; /* mapped */
+    size_t count;
+};
+
+bool record_log_map(struct record_log *log, const char *path);
+void record_log_unmap(struct record_log *log);
+/* The entry at *at, which moves on; 0 is the first. `data` is borrowed from the log. False: there
+ * is no other. */
+bool record_log_next(const struct record_log *log, size_t *at, struct record_entry *entry,
+                     const uint8_t **data);
+/* A mark as text; false: it is longer than `room`. */
+bool record_mark_text(const struct record_entry *entry, const uint8_t *data, char *text,
+                      size_t room);
 
 #endif

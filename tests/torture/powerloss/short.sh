@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
-# short.sh PROGRAM - cuts the power in some 4,000 states, half of them with something taken away that
-# the store relies on: there the oracle must speak.
+# short.sh PROGRAM - cuts the power in some 4,000 states: of a store, of a broker, and with something
+# taken away that the store relies on. There the oracle must speak.
 set -euo pipefail
 program=$1
 "$program" --states 2000
+"$program" --states 300 --life broker
+"$program" --states 300 --life broker --seed 2 --sync interval:50ms
+echo "what loses:"
 "$program" --states 300 --seed 101 --sync never --expect-loss
+"$program" --states 100 --seed 102 --life broker --sync never --expect-loss
 for sync in sync dsync names; do
-    echo "with each $sync ignored:"
-    "$program" --states 300 --seed 102 --ignore "$sync" --expect-loss
+    "$program" --states 300 --seed 103 --ignore "$sync" --expect-loss
 done

@@ -1,4 +1,6 @@
-/* trial.h - one state of a disk: is what was acknowledged there, and nothing else? */
+/* trial.h - one state of a disk, written down and looked at in a process of its own: what the store
+ * makes of it may be the end of the process.
+ */
 #ifndef EVERDUE_TRIAL_H
 #define EVERDUE_TRIAL_H
 
@@ -6,10 +8,9 @@
 #include <stdint.h>
 
 #include "platter.h"
-#include "test_store_help.h"
 
 enum trial_outcome {
-    TRIAL_SAME,    /* opens, and holds all of a batch that was acknowledged or submitted since */
+    TRIAL_SAME,    /* opens, and holds all that was acknowledged, or what was on its way as well */
     TRIAL_LOST,    /* opens, and holds an earlier moment than was acknowledged, or another store */
     TRIAL_REFUSED, /* does not open, and says why */
     TRIAL_WRONG,   /* opens, and holds what was never there */
@@ -19,29 +20,28 @@ enum trial_outcome {
 
 extern const char *const trial_outcome_names[TRIAL_OUTCOMES];
 
-/* What is promised at that moment. */
-struct trial_promise {
-    uint64_t acknowledged;
-    uint64_t submitted;
-    char id[2 * STORE_ID_BYTES + 1]; /* of the store that was opened, or empty */
-    bool has_backup;
-    uint64_t backup_from;
-    uint64_t backup_upto;
-};
+enum { TRIAL_WHY_BYTES = 640 };
 
 struct trial {
-    const char *directory;       /* for the state; made and emptied here */
-    struct model *const *models; /* by sequence, up to the last submitted */
-    bool goes_on;                /* commit to what was opened, and open it again */
-    char why[STORE_WHY_BYTES + 128];
+    const char *directory; /* for the state; made and emptied here */
+    enum trial_outcome (*look)(struct trial *trial, void *user);
+    void *user;
+    uint64_t number; /* of the state; then what `look` found out besides */
+    char why[TRIAL_WHY_BYTES];
 };
 
-/* In a process of its own. The directory keeps what it was given, and what became of it, until the
- * next. */
-enum trial_outcome trial_run(struct trial *trial, const struct platter_state *state,
-                             const struct trial_promise *promise);
+/* Writes the state down and has `look` look at it. The directory keeps what it was given, and what
+ * became of it, until the next. `why` and `number` come back from the process. */
+enum trial_outcome trial_run(struct trial *trial, const struct platter_state *state);
+
+/* Puts the place before what `why` says. */
+void trial_say_where(struct trial *trial, const char *where);
 
 /* A directory with all that is in it. */
 bool trial_remove(const char *path);
+
+/* For lives: a place in memory where there is one. `root` has TRIAL_ROOT_BYTES. */
+enum { TRIAL_ROOT_BYTES = 64 };
+bool trial_make_root(char root[TRIAL_ROOT_BYTES]);
 
 #endif
