@@ -123,19 +123,24 @@ void handler_release(struct handler *handler)
 
 /* --- tasks ------------------------------------------------------------------------------------ */
 
-bool handler_next(struct handler *handler, struct claim *claim)
+size_t handler_next_batch(struct handler *handler, struct everdue_worker **worker,
+                          const struct everdue_task **tasks, size_t max)
 {
     if (handler->phase != HANDLER_RUNNING)
-        return false;
+        return 0;
     for (size_t i = 0; i < handler->worker_count; i++) {
-        struct everdue_worker *worker = handler->workers[handler->worker_next];
+        *worker = handler->workers[handler->worker_next];
         handler->worker_next = (handler->worker_next + 1) % handler->worker_count;
-        claim->task = everdue_worker_next(worker, 0);
-        claim->worker = worker;
-        if (claim->task)
-            return true;
+        size_t count = everdue_worker_next_batch(*worker, tasks, max, 0);
+        if (count)
+            return count;
     }
-    return false;
+    return 0;
+}
+
+bool handler_next(struct handler *handler, struct claim *claim)
+{
+    return handler_next_batch(handler, &claim->worker, &claim->task, 1) == 1;
 }
 
 void handler_want_tasks(struct handler *handler, bool wants)
@@ -149,28 +154,48 @@ void handler_want_tasks(struct handler *handler, bool wants)
     }
 }
 
-void handler_report(struct handler *handler, struct claim *claim,
-                    const struct everdue_result *result)
+/* A report that stops the worker, or was not accepted. */
+static void settle_report(struct handler *handler, const char *key,
+                          const struct everdue_result *result, int status)
 {
-    char key[KEY_BYTES_MAX + 1];
     char why[NOTE_BYTES_MAX + 32] = "the handler asked to stop";
 
-    utf8_first_line(key, sizeof key, claim->task->key.data, claim->task->key.count);
     if (result->stop && result->error.count) {
         size_t used = strlen(why);
         used += (size_t)snprintf(why + used, sizeof why - used, ": ");
         utf8_first_line(why + used, sizeof why - used, result->error.data, result->error.count);
     }
-    bool stops = result->stop;
-    int status = everdue_worker_report(claim->worker, claim->task, result);
-    claim->task = NULL;
     if (status == STATUS_NO_NEXT)
         handler_fault(handler, EX_CONFIG, no_next, everdue_text(key));
-    else if (stops)
+    else if (result->stop)
         handler_fault(handler, EX_CONFIG, why, everdue_text(key));
-    else if (status < 0)
+    else
         log_line(LOG_WARNING, "a report was not accepted", "key", key, "why",
                  everdue_status_text(status), NULL);
+}
+
+void handler_report_batch(struct handler *handler, struct everdue_worker *worker,
+                          const struct everdue_task *const *tasks,
+                          const struct everdue_result *results, size_t count)
+{
+    int statuses[HANDLER_BATCH_MAX];
+
+    everdue_worker_report_batch(worker, tasks, results, count, statuses);
+    for (size_t i = 0; i < count; i++) {
+        char key[KEY_BYTES_MAX + 1];
+        if (!results[i].stop && statuses[i] >= 0)
+            continue;
+        utf8_first_line(key, sizeof key, tasks[i]->key.data, tasks[i]->key.count);
+        settle_report(handler, key, &results[i], statuses[i]);
+    }
+    everdue_worker_flush(worker); /* the tasks end here */
+}
+
+void handler_report(struct handler *handler, struct claim *claim,
+                    const struct everdue_result *result)
+{
+    handler_report_batch(handler, claim->worker, &claim->task, result, 1);
+    claim->task = NULL;
 }
 
 void handler_give_back(struct handler *handler, struct claim *claim, bool begun)

@@ -28,7 +28,7 @@ struct claim {
 
 enum handler_phase { HANDLER_RUNNING, HANDLER_DRAINING, HANDLER_OVER };
 
-enum { HANDLER_EVENTS_MAX = 64 };
+enum { HANDLER_EVENTS_MAX = 64, HANDLER_BATCH_MAX = 256 };
 
 /* What an event's data.u64 is; kinds number their own from HANDLER_EVENT_OWN. */
 enum { HANDLER_EVENT_TASKS, HANDLER_EVENT_SIGNAL, HANDLER_EVENT_OWN };
@@ -78,6 +78,13 @@ int handler_wait(struct handler *handler, int64_t until_mono_us,
 
 /* Be woken when `fd` is ready; `id` is at least HANDLER_EVENT_OWN. */
 bool handler_watch(struct handler *handler, int fd, uint32_t events, uint64_t id);
+
+/* The same for several tasks at once, all of one broker. */
+size_t handler_next_batch(struct handler *handler, struct everdue_worker **worker,
+                          const struct everdue_task **tasks, size_t max);
+void handler_report_batch(struct handler *handler, struct everdue_worker *worker,
+                          const struct everdue_task *const *tasks,
+                          const struct everdue_result *results, size_t count);
 
 /* Report; the claim ends. A result that stops, or has no next time, becomes a fault. */
 void handler_report(struct handler *handler, struct claim *claim,

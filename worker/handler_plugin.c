@@ -14,8 +14,6 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCH_MAX = 256 };
-
 struct plugin {
     struct handler *handler;
     void *library;
@@ -139,20 +137,6 @@ static bool open_plugin(struct plugin *plugin)
 
 /* --- work ------------------------------------------------------------------------------------- */
 
-static size_t take_batch(struct plugin *plugin, struct claim *claims,
-                         const struct everdue_task **tasks, struct everdue_result *results)
-{
-    size_t most = plugin->handle_batch ? BATCH_MAX : 1;
-    size_t count = 0;
-
-    while (count < most && handler_next(plugin->handler, &claims[count])) {
-        tasks[count] = claims[count].task;
-        everdue_result_init(&results[count]);
-        count++;
-    }
-    return count;
-}
-
 static void wait_for_tasks(struct plugin *plugin)
 {
     struct epoll_event events[HANDLER_EVENTS_MAX];
@@ -161,25 +145,29 @@ static void wait_for_tasks(struct plugin *plugin)
         handler_stop(plugin->handler, "asked to stop");
 }
 
+/* A plugin that takes them one by one is given the next when it has done with the one before: what
+ * has begun is lost with the process. */
 static void run(struct plugin *plugin)
 {
-    struct claim claims[BATCH_MAX];
-    const struct everdue_task *tasks[BATCH_MAX];
-    struct everdue_result results[BATCH_MAX];
+    const struct everdue_task *tasks[HANDLER_BATCH_MAX];
+    struct everdue_result results[HANDLER_BATCH_MAX];
+    struct everdue_worker *worker;
+    size_t most = plugin->handle_batch ? HANDLER_BATCH_MAX : 1;
 
     /* Ends with the first stop: a run in the caller's thread is over when we come here. */
     while (plugin->handler->phase == HANDLER_RUNNING) {
-        size_t count = take_batch(plugin, claims, tasks, results);
+        size_t count = handler_next_batch(plugin->handler, &worker, tasks, most);
         if (count == 0) {
             wait_for_tasks(plugin);
             continue;
         }
+        for (size_t i = 0; i < count; i++)
+            everdue_result_init(&results[i]);
         if (plugin->handle_batch)
             plugin->handle_batch(tasks, results, count, plugin->user);
         else
             plugin->handle(tasks[0], &results[0], plugin->user);
-        for (size_t i = 0; i < count; i++)
-            handler_report(plugin->handler, &claims[i], &results[i]);
+        handler_report_batch(plugin->handler, worker, tasks, results, count);
     }
 }
 

@@ -47,8 +47,8 @@ struct batch {
     void *user;
     size_t max;
     const struct everdue_task **tasks;
-    struct lease **leases;
     struct everdue_result *results;
+    int *statuses;
 };
 
 static bool batch_init(struct batch *batch, everdue_batch_handler *handler, size_t max, void *user)
@@ -59,42 +59,26 @@ static bool batch_init(struct batch *batch, everdue_batch_handler *handler, size
     batch->user = user;
     batch->max = max;
     batch->tasks = calloc(max, sizeof(*batch->tasks));
-    batch->leases = calloc(max, sizeof(*batch->leases));
     batch->results = calloc(max, sizeof(*batch->results));
-    return batch->tasks && batch->leases && batch->results;
+    batch->statuses = calloc(max, sizeof(*batch->statuses));
+    return batch->tasks && batch->results && batch->statuses;
 }
 
 static void batch_release(struct batch *batch)
 {
     free(batch->tasks);
-    free(batch->leases);
     free(batch->results);
-}
-
-static size_t take_batch(struct everdue_worker *worker, struct batch *batch)
-{
-    int64_t now_us = clock_now().mono_us;
-    size_t count = 0;
-    while (count < batch->max) {
-        struct lease *lease = worker_take(worker, now_us);
-        if (!lease)
-            break;
-        batch->leases[count] = lease;
-        batch->tasks[count] = &lease->task;
-        everdue_result_init(&batch->results[count]);
-        count++;
-    }
-    return count;
+    free(batch->statuses);
 }
 
 static void work_off_batches(struct everdue_worker *worker, struct batch *batch)
 {
     size_t count;
-    while ((count = take_batch(worker, batch)) > 0) {
-        batch->handler(batch->tasks, batch->results, count, batch->user);
-        int64_t now_us = clock_now().mono_us;
+    while ((count = everdue_worker_next_batch(worker, batch->tasks, batch->max, 0)) > 0) {
         for (size_t i = 0; i < count; i++)
-            worker_report(worker, batch->leases[i], &batch->results[i], now_us);
+            everdue_result_init(&batch->results[i]);
+        batch->handler(batch->tasks, batch->results, count, batch->user);
+        everdue_worker_report_batch(worker, batch->tasks, batch->results, count, batch->statuses);
         worker_flush(worker);
     }
 }

@@ -62,21 +62,36 @@ static int rest_ms(int64_t until_us)
     return rest_us <= 0 ? 0 : (int)((rest_us - 1) / US_PER_MS + 1);
 }
 
-const struct everdue_task *everdue_worker_next(struct everdue_worker *worker, int wait_ms)
+static size_t take_some(struct everdue_worker *worker, const struct everdue_task **tasks,
+                        size_t max, int64_t mono_us)
+{
+    size_t count = 0;
+    struct lease *lease;
+    while (count < max && (lease = worker_take(worker, mono_us)))
+        tasks[count++] = &lease->task;
+    return count;
+}
+
+size_t everdue_worker_next_batch(struct everdue_worker *worker, const struct everdue_task **tasks,
+                                 size_t max, int wait_ms)
 {
     int64_t now_us = clock_now().mono_us;
     const int64_t until_us = now_us + (int64_t)wait_ms * US_PER_MS;
     for (;;) { /* ends when the wait does: each turn without a task waits */
-        struct lease *lease = worker_take(worker, now_us);
-        if (lease)
-            return &lease->task;
-        if (wait_ms == 0 || mailbox_is_stopping(&worker->mailbox))
-            return NULL;
+        size_t count = take_some(worker, tasks, max, now_us);
+        if (count > 0 || wait_ms == 0 || mailbox_is_stopping(&worker->mailbox))
+            return count;
         /* A signal ends the wait, too: the caller may want to look at what it said. */
         if (!worker_wait(worker, wait_ms < 0 ? -1 : rest_ms(until_us)))
-            return NULL;
+            return 0;
         now_us = clock_now().mono_us;
     }
+}
+
+const struct everdue_task *everdue_worker_next(struct everdue_worker *worker, int wait_ms)
+{
+    const struct everdue_task *task;
+    return everdue_worker_next_batch(worker, &task, 1, wait_ms) ? task : NULL;
 }
 
 int everdue_worker_fd(struct everdue_worker *worker)
@@ -151,7 +166,6 @@ static void stop_as_told(struct everdue_worker *worker, struct everdue_bytes err
         memcpy(reason, text.data, text.count);
         reason[text.count] = '\0';
     }
-    worker_flush(worker);
     mailbox_stop(&worker->mailbox, STATUS_INTERRUPTED, reason);
 }
 
@@ -159,7 +173,6 @@ static void stop_as_told(struct everdue_worker *worker, struct everdue_bytes err
 static enum status stop_for_no_next(struct everdue_worker *worker, struct lease *lease)
 {
     send_back(worker, lease, LEASE_MAIL_UNBEGUN);
-    worker_flush(worker);
     mailbox_stop(&worker->mailbox, STATUS_NO_NEXT, status_text(STATUS_NO_NEXT));
     return STATUS_NO_NEXT;
 }
@@ -213,6 +226,20 @@ int everdue_worker_report(struct everdue_worker *worker, const struct everdue_ta
     enum status status = worker_report(worker, lease_of(task), result, clock_now().mono_us);
     worker_flush(worker);
     return (int)status;
+}
+
+void everdue_worker_report_batch(struct everdue_worker *worker,
+                                 const struct everdue_task *const *tasks,
+                                 const struct everdue_result *results, size_t count, int *statuses)
+{
+    int64_t now_us = clock_now().mono_us;
+    for (size_t i = 0; i < count; i++)
+        statuses[i] = (int)worker_report(worker, lease_of(tasks[i]), &results[i], now_us);
+}
+
+void everdue_worker_flush(struct everdue_worker *worker)
+{
+    worker_flush(worker);
 }
 
 void everdue_worker_give_back(struct everdue_worker *worker, const struct everdue_task *task,

@@ -190,11 +190,10 @@ static bool has_unclaimed(void)
     return waiting_count(&fake.sessions[0]) + waiting_count(&fake.sessions[1]) > 0;
 }
 
-const struct everdue_task *everdue_worker_next(struct everdue_worker *worker, int wait_ms)
+static const struct everdue_task *next_task(struct everdue_worker *worker)
 {
     size_t i = 0;
 
-    (void)wait_ms;
     while (i < fake.task_count &&
            (fake.is_out[i] || fake.is_done[i] || fake.is_of_second[i] != worker->place))
         i++;
@@ -208,6 +207,17 @@ const struct everdue_task *everdue_worker_next(struct everdue_worker *worker, in
     if (fake.stop_after == 0 || (fake.stops_when_empty && !has_unclaimed()))
         kill(getpid(), SIGTERM);
     return &fake.tasks[i];
+}
+
+size_t everdue_worker_next_batch(struct everdue_worker *worker, const struct everdue_task **tasks,
+                                 size_t max, int wait_ms)
+{
+    size_t count = 0;
+
+    (void)wait_ms;
+    while (count < max && (tasks[count] = next_task(worker)))
+        count++;
+    return count;
 }
 
 bool everdue_worker_is_cancelled(struct everdue_worker *worker, const struct everdue_task *task)
@@ -242,8 +252,8 @@ static struct fake_end *add_end(const struct everdue_task *task, enum fake_how h
     return end;
 }
 
-int everdue_worker_report(struct everdue_worker *worker, const struct everdue_task *task,
-                          const struct everdue_result *result)
+static int report(struct everdue_worker *worker, const struct everdue_task *task,
+                  const struct everdue_result *result)
 {
     bool has_next = result->next_us != EVERDUE_ABSENT || result->in_us != EVERDUE_ABSENT ||
                     task->every_us || fake.options.every_us;
@@ -268,6 +278,19 @@ int everdue_worker_report(struct everdue_worker *worker, const struct everdue_ta
     end->has_memo = result->memo.data != NULL;
     copy(end->payload, result->payload);
     return 0;
+}
+
+void everdue_worker_report_batch(struct everdue_worker *worker,
+                                 const struct everdue_task *const *tasks,
+                                 const struct everdue_result *results, size_t count, int *statuses)
+{
+    for (size_t i = 0; i < count; i++)
+        statuses[i] = report(worker, tasks[i], &results[i]);
+}
+
+void everdue_worker_flush(struct everdue_worker *worker)
+{
+    (void)worker;
 }
 
 void everdue_worker_give_back(struct everdue_worker *worker, const struct everdue_task *task,

@@ -337,6 +337,39 @@ static void batches_are_no_larger_than_asked_for(void **state)
     tear_down(&setup);
 }
 
+static void tasks_taken_together_are_reported_together(void **state)
+{
+    (void)state;
+    struct setup setup;
+    const struct everdue_task *tasks[8];
+    struct everdue_result results[8];
+    int statuses[8];
+    set_up(&setup, 3);
+    struct everdue_worker *worker = worker_of(&setup);
+    size_t count = 0;
+    while (count < 3)
+        count += everdue_worker_next_batch(worker, tasks + count, 8 - count, 5000);
+    assert_int_equal(count, 3);
+    for (size_t i = 0; i < 3; i++) {
+        everdue_result_init(&results[i]);
+        if (i != 1) /* that one names no next time */
+            results[i].in_us = 1000000;
+    }
+    everdue_worker_report_batch(worker, tasks, results, 3, statuses);
+    assert_int_equal(tasks[1]->key.count > 0, true); /* until the flush */
+    everdue_worker_flush(worker);
+    assert_int_equal(statuses[0], 0);
+    assert_int_equal(statuses[1], STATUS_NO_NEXT);
+    assert_int_equal(statuses[2], 0);
+    assert_true(everdue_worker_stopping(worker));
+    assert_int_equal(everdue_worker_next_batch(worker, tasks, 8, -1), 0);
+    everdue_worker_destroy(&worker);
+    assert_int_equal(setup.script.done, 2);
+    assert_int_equal(setup.script.given_back, 1);
+    assert_int_equal(setup.script.given_back_begun, 0);
+    tear_down(&setup);
+}
+
 static void options_out_of_range_are_refused(void **state)
 {
     (void)state;
@@ -381,6 +414,7 @@ int main(void)
         cmocka_unit_test(the_records_interval_comes_before_the_workers),
         cmocka_unit_test(run_handles_everything_until_a_result_says_stop),
         cmocka_unit_test(batches_are_no_larger_than_asked_for),
+        cmocka_unit_test(tasks_taken_together_are_reported_together),
         cmocka_unit_test(options_out_of_range_are_refused),
         cmocka_unit_test(a_worker_without_broker_ends_quickly),
     };

@@ -131,6 +131,20 @@ EVERDUE_API int everdue_worker_report(struct everdue_worker *worker,
                                       const struct everdue_task *task,
                                       const struct everdue_result *result);
 
+/* Both for several tasks at once: one look at the clock and one hand-over, for handlers that are
+ * quicker than those. `tasks` is the caller's, with room for `max`; returns how many there are. */
+EVERDUE_API size_t everdue_worker_next_batch(struct everdue_worker *worker,
+                                             const struct everdue_task **tasks, size_t max,
+                                             int wait_ms);
+
+/* `statuses[i]` becomes what everdue_worker_report would have returned. The reports leave, and the
+ * tasks end, with everdue_worker_flush. */
+EVERDUE_API void everdue_worker_report_batch(struct everdue_worker *worker,
+                                             const struct everdue_task *const *tasks,
+                                             const struct everdue_result *results, size_t count,
+                                             int *statuses);
+EVERDUE_API void everdue_worker_flush(struct everdue_worker *worker);
+
 /* Return a task unreported. `begun`: count it as a crash of the record. */
 EVERDUE_API void everdue_worker_give_back(struct everdue_worker *worker,
                                           const struct everdue_task *task, bool begun);
