@@ -5,7 +5,8 @@
  * after it has been compared with the bytes that are there and with the caller's limit. The first
  * error sticks: later reads return 0 or empty, so a decoder reads all its fields and asks once.
  *
- * Writing: into a growing buffer, with msgpack-c's packer. A failed allocation sticks, too.
+ * Writing: into a growing buffer; the short forms, which are most of the traffic, directly, the
+ * others with msgpack-c's packer. A failed allocation sticks, too.
  *
  * The format: https://github.com/msgpack/msgpack/blob/master/spec.md
  */
@@ -138,14 +139,14 @@ void wire_buffer_release(struct wire_buffer *buffer);
 void wire_buffer_clear(struct wire_buffer *buffer);
 
 /* Room for `count` more bytes. On failure returns false and sets `failed`. */
-bool wire_buffer_reserve(struct wire_buffer *buffer, size_t count);
+static inline bool wire_buffer_reserve(struct wire_buffer *buffer, size_t count);
 
 void wire_write_array(struct wire_buffer *buffer, uint32_t count);
 void wire_write_map(struct wire_buffer *buffer, uint32_t count);
-void wire_write_uint(struct wire_buffer *buffer, uint64_t value);
-void wire_write_int(struct wire_buffer *buffer, int64_t value);
+static inline void wire_write_uint(struct wire_buffer *buffer, uint64_t value);
+static inline void wire_write_int(struct wire_buffer *buffer, int64_t value);
 void wire_write_bool(struct wire_buffer *buffer, bool value);
-void wire_write_nil(struct wire_buffer *buffer);
+static inline void wire_write_nil(struct wire_buffer *buffer);
 
 /* A str (`text`) or bin (`data`); absent bytes are written as nil. */
 void wire_write_str(struct wire_buffer *buffer, struct bytes text);
@@ -162,5 +163,44 @@ void wire_patch_array(struct wire_buffer *buffer, size_t offset, uint32_t count)
 /* The same for a map: its number of pairs. */
 size_t wire_write_map_later(struct wire_buffer *buffer);
 void wire_patch_map(struct wire_buffer *buffer, size_t offset, uint32_t count);
+
+/* The long ways of what is in line. */
+bool wire_buffer_grow(struct wire_buffer *buffer, size_t count);
+void wire_write_uint_any(struct wire_buffer *buffer, uint64_t value);
+void wire_write_int_any(struct wire_buffer *buffer, int64_t value);
+
+static inline bool wire_buffer_reserve(struct wire_buffer *buffer, size_t count)
+{
+    bool has_room = !buffer->failed && count <= buffer->room - buffer->count;
+    return has_room || wire_buffer_grow(buffer, count);
+}
+
+/* One byte that is a value by itself. */
+static inline void wire_write_byte(struct wire_buffer *buffer, uint8_t byte)
+{
+    if (wire_buffer_reserve(buffer, 1))
+        buffer->data[buffer->count++] = byte;
+}
+
+static inline void wire_write_uint(struct wire_buffer *buffer, uint64_t value)
+{
+    if (value < 0x80)
+        wire_write_byte(buffer, (uint8_t)value);
+    else
+        wire_write_uint_any(buffer, value);
+}
+
+static inline void wire_write_int(struct wire_buffer *buffer, int64_t value)
+{
+    if (value >= 0 && value < 0x80)
+        wire_write_byte(buffer, (uint8_t)value);
+    else
+        wire_write_int_any(buffer, value);
+}
+
+static inline void wire_write_nil(struct wire_buffer *buffer)
+{
+    wire_write_byte(buffer, 0xc0);
+}
 
 #endif

@@ -1,12 +1,24 @@
 #include "wire.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <msgpack/pack.h>
 
 enum { FIRST_ROOM_BYTES = 256 };
+
+/* First bytes of the forms that are written here; the others are msgpack-c's. */
+enum {
+    FIX_ARRAY = 0x90,
+    FIX_STR = 0xa0,
+    BIN_8 = 0xc4,
+    UINT_8 = 0xcc,
+    UINT_16 = 0xcd,
+    UINT_32 = 0xce,
+    UINT_64 = 0xcf,
+};
 
 void wire_buffer_init(struct wire_buffer *buffer)
 {
@@ -45,11 +57,9 @@ static bool grow(struct wire_buffer *buffer, size_t count)
     return true;
 }
 
-bool wire_buffer_reserve(struct wire_buffer *buffer, size_t count)
+bool wire_buffer_grow(struct wire_buffer *buffer, size_t count)
 {
-    if (buffer->failed)
-        return false;
-    return count <= buffer->room - buffer->count || grow(buffer, count);
+    return !buffer->failed && grow(buffer, count);
 }
 
 /* msgpack_packer_write: the packer's way out. */
@@ -73,6 +83,10 @@ static msgpack_packer packer_of(struct wire_buffer *buffer)
 
 void wire_write_array(struct wire_buffer *buffer, uint32_t count)
 {
+    if (count < 16) {
+        wire_write_byte(buffer, (uint8_t)(FIX_ARRAY | count));
+        return;
+    }
     msgpack_packer packer = packer_of(buffer);
     msgpack_pack_array(&packer, count);
 }
@@ -83,14 +97,38 @@ void wire_write_map(struct wire_buffer *buffer, uint32_t count)
     msgpack_pack_map(&packer, count);
 }
 
-void wire_write_uint(struct wire_buffer *buffer, uint64_t value)
+/* The type byte and a big-endian number of `bytes` behind it. */
+static void write_number(struct wire_buffer *buffer, uint8_t type, uint64_t number, unsigned bytes)
 {
-    msgpack_packer packer = packer_of(buffer);
-    msgpack_pack_uint64(&packer, value);
+    if (!wire_buffer_reserve(buffer, 1 + sizeof(number)))
+        return;
+    uint8_t *at = buffer->data + buffer->count;
+    uint64_t big_endian = htobe64(number << (64 - 8 * bytes));
+    at[0] = type;
+    memcpy(at + 1, &big_endian, sizeof(big_endian)); /* what is too much is written over next */
+    buffer->count += 1 + bytes;
 }
 
-void wire_write_int(struct wire_buffer *buffer, int64_t value)
+void wire_write_uint_any(struct wire_buffer *buffer, uint64_t value)
 {
+    if (value <= UINT32_MAX && value > UINT16_MAX)
+        write_number(buffer, UINT_32, value, 4);
+    else if (value > UINT32_MAX)
+        write_number(buffer, UINT_64, value, 8);
+    else if (value > UINT8_MAX)
+        write_number(buffer, UINT_16, value, 2);
+    else if (value > INT8_MAX)
+        write_number(buffer, UINT_8, value, 1);
+    else
+        wire_write_byte(buffer, (uint8_t)value);
+}
+
+void wire_write_int_any(struct wire_buffer *buffer, int64_t value)
+{
+    if (value >= 0) {
+        wire_write_uint_any(buffer, (uint64_t)value);
+        return;
+    }
     msgpack_packer packer = packer_of(buffer);
     msgpack_pack_int64(&packer, value);
 }
@@ -104,32 +142,44 @@ void wire_write_bool(struct wire_buffer *buffer, bool value)
         msgpack_pack_false(&packer);
 }
 
-void wire_write_nil(struct wire_buffer *buffer)
+/* A head of `head_bytes`, which says the length, and the bytes: those that are short at once. */
+static void write_bytes(struct wire_buffer *buffer, const uint8_t *head, unsigned head_bytes,
+                        struct bytes bytes)
 {
-    msgpack_packer packer = packer_of(buffer);
-    msgpack_pack_nil(&packer);
+    if (!wire_buffer_reserve(buffer, head_bytes + bytes.count))
+        return;
+    uint8_t *at = buffer->data + buffer->count;
+    memcpy(at, head, head_bytes);
+    memcpy(at + head_bytes, bytes.data, bytes.count);
+    buffer->count += head_bytes + bytes.count;
 }
 
 void wire_write_str(struct wire_buffer *buffer, struct bytes text)
 {
     if (!text.data) {
         wire_write_nil(buffer);
-        return;
+    } else if (text.count < 32) {
+        const uint8_t head = (uint8_t)(FIX_STR | text.count);
+        write_bytes(buffer, &head, 1, text);
+    } else {
+        msgpack_packer packer = packer_of(buffer);
+        msgpack_pack_str(&packer, text.count);
+        msgpack_pack_str_body(&packer, text.data, text.count);
     }
-    msgpack_packer packer = packer_of(buffer);
-    msgpack_pack_str(&packer, text.count);
-    msgpack_pack_str_body(&packer, text.data, text.count);
 }
 
 void wire_write_bin(struct wire_buffer *buffer, struct bytes data)
 {
     if (!data.data) {
         wire_write_nil(buffer);
-        return;
+    } else if (data.count <= UINT8_MAX) {
+        const uint8_t head[] = {BIN_8, (uint8_t)data.count};
+        write_bytes(buffer, head, sizeof(head), data);
+    } else {
+        msgpack_packer packer = packer_of(buffer);
+        msgpack_pack_bin(&packer, data.count);
+        msgpack_pack_bin_body(&packer, data.data, data.count);
     }
-    msgpack_packer packer = packer_of(buffer);
-    msgpack_pack_bin(&packer, data.count);
-    msgpack_pack_bin_body(&packer, data.data, data.count);
 }
 
 void wire_write_raw(struct wire_buffer *buffer, const void *data, size_t count)
