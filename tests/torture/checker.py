@@ -283,6 +283,7 @@ def check_counts(story: Story) -> Iterator[Violation]:
     if not story.stats:
         return
     there = sum(len(record.found) for record in story.records.values())
+    there += story.stats.get("others", 0)
     records, created = story.stats["records"], story.stats["created"]
     if records != created - story.stats["removed"] or records != there:
         yield Violation("counts", f"{records} records, {there} listed, {created} created, "

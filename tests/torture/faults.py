@@ -6,11 +6,14 @@ what a cycle counts as in docs/reliability.md.
 
 import dataclasses
 import os
+import pathlib
 import signal
 from collections.abc import Callable
 
 from history import now_us
-from stage import MS, REAL_HEARTBEAT_MS, Real, Stage, Setting
+from stage import MS, PROGRAMS, REAL_HEARTBEAT_MS, Broken, Real, Setting, Stage
+
+CUT = PROGRAMS.parent / "lib" / "torture" / "cut.so"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,10 +21,11 @@ class Fault:
     """One kind of torture."""
 
     cycle: Callable[[Stage], None]
-    setting: Callable[[], Setting]
-    cycles: int
-    counts_as: str
+    make: Callable[[int, pathlib.Path], Stage]
+    cycles: int  # in a round
+    counts: tuple[str, ...]  # sums that are its cycles in the figures
     about: str
+    finds: str = ""  # a control: the kind of violation that must be found
 
 
 # --- the broker is killed ---
@@ -33,6 +37,39 @@ def kill_broker(stage: Stage) -> None:
     stage.require_broker()
     stage.kill_broker()
     stage.start_broker()
+
+
+class CutStage(Stage):
+    """The journal is folded all the time, so that checkpoints are hit too."""
+
+    def __init__(self, seed: int, directory: pathlib.Path) -> None:
+        super().__init__(seed, directory, Setting(broker_options=("--journal-max", "64KiB")))
+
+    def cut_variables(self) -> dict[str, str]:
+        """Near the beginning half of the time: a start writes, too."""
+        most = self.dice.choice([20, 400])
+        return {"LD_PRELOAD": str(CUT), "EVERDUE_CUT_DIR": f"{self.directory}/store",
+                "EVERDUE_CUT_AT": str(self.dice.randint(1, most)),
+                "EVERDUE_CUT_HOW": self.dice.choice(["before", "half", "after"])}
+
+
+def cut_broker(stage: CutStage) -> None:
+    """The broker runs until it is killed before, in or after a certain write or sync; a later
+    start is left alone, to write more."""
+    if stage.broker.poll() is None:
+        stage.kill_broker()
+    stage.start_broker(**stage.cut_variables())
+    if not stage.pump(2, lambda: stage.broker.poll() is not None):
+        stage.kill_broker()
+    else:
+        stage.history.add("kill")
+        stage.figures["broker_kills"] += 1
+        stage.figures["cuts"] = stage.figures.get("cuts", 0) + 1
+        stage.broker_is_gone()
+        if stage.broker.returncode != -signal.SIGKILL:
+            raise Broken(f"the broker ended with {stage.broker.returncode}")
+    stage.start_broker()
+    stage.pump(0.02 * stage.dice.random())
 
 
 # --- workers are killed and stopped ---
@@ -48,9 +85,8 @@ def kill_worker(stage: Stage) -> None:
     stage.pump(0.02 + 0.15 * stage.dice.random())
     stage.require_broker()
     real = stage.dice.choice(stage.reals)
+    stage.pump_or_break(10, real.pids, "the restart of a worker's process")
     pids = real.pids()
-    if not pids:  # its parent has not restarted it yet
-        return
     stage.doubt_real(real)
     stage.figures["worker_kills"] += 1
     if stage.dice.random() < 0.3:
@@ -122,35 +158,55 @@ def stop_and_kill(stage: Stage) -> None:
         go_on(stage, real)
 
 
-def interval() -> Setting:
-    return Setting(sync="interval:50ms", window_us=300 * MS)
+def plain(seed: int, directory: pathlib.Path) -> Stage:
+    return Stage(seed, directory, Setting())
 
 
-def workers() -> Setting:
+def interval(seed: int, directory: pathlib.Path) -> Stage:
+    return Stage(seed, directory, Setting(sync="interval:50ms", window_us=300 * MS))
+
+
+def too_weak(seed: int, directory: pathlib.Path) -> Stage:
+    return Stage(seed, directory, Setting(sync="interval:2s"))
+
+
+def too_hasty(seed: int, directory: pathlib.Path) -> Stage:
+    return Stage(seed, directory, Setting(broker_options=("--grace", "0s")))
+
+
+def workers(seed: int, directory: pathlib.Path) -> Stage:
     """Leases of the dead come back soon, so that much happens."""
-    return Setting(real=2, reconnect_ms=200, unseen=True)
+    return Stage(seed, directory, Setting(real=2, reconnect_ms=200, unseen=True))
 
 
-def held_up() -> Setting:
+def held_up(seed: int, directory: pathlib.Path) -> Stage:
     """The broker may be stopped between its look at the clock and its look at a message."""
-    return Setting(real=2, reconnect_ms=200, unseen=True, turn_ms=2000)
+    return Stage(seed, directory, Setting(real=2, reconnect_ms=200, unseen=True, turn_ms=2000))
 
 
-def workers_and_broker() -> Setting:
-    return Setting(real=2, reconnect_ms=200, grace_ms=1000, unseen=True, turn_ms=1000)
+def workers_and_broker(seed: int, directory: pathlib.Path) -> Stage:
+    return Stage(seed, directory, Setting(real=2, reconnect_ms=200, grace_ms=1000, unseen=True,
+                                          turn_ms=1000))
 
 
-FAULTS = {
-    "broker-kill": Fault(kill_broker, Setting, 40, "broker kills",
+PROCESS_FAULTS = {
+    "broker-kill": Fault(kill_broker, plain, 40, ("broker_kills",),
                          "kill -9 of the broker at random moments under load"),
-    "broker-kill-interval": Fault(kill_broker, interval, 40, "broker kills",
+    "broker-cut": Fault(cut_broker, CutStage, 30, ("broker_kills",),
+                        "the broker killed at a certain write or sync of its store"),
+    "broker-kill-interval": Fault(kill_broker, interval, 40, ("broker_kills",),
                                   "the same with --sync interval:50ms"),
-    "worker-kill": Fault(kill_worker, workers, 40, "worker kills and stops",
+    "worker-kill": Fault(kill_worker, workers, 40, ("worker_kills", "stops"),
                          "kill -9 of everdue-workers"),
-    "worker-stop": Fault(stop_worker, workers, 20, "worker kills and stops",
+    "worker-stop": Fault(stop_worker, workers, 20, ("worker_kills", "stops"),
                          "SIGSTOP and SIGCONT of everdue-workers"),
-    "broker-stop": Fault(stop_broker, held_up, 20, "broker stops",
+    "broker-stop": Fault(stop_broker, held_up, 20, ("stops",),
                          "SIGSTOP and SIGCONT of the broker"),
-    "stop-and-kill": Fault(stop_and_kill, workers_and_broker, 20, "broker kills",
+    "stop-and-kill": Fault(stop_and_kill, workers_and_broker, 20, ("broker_kills",),
                            "workers stopped while the broker is killed, and both"),
+    "control-sync": Fault(kill_broker, too_weak, 8, (),
+                          "acknowledged before the disk, and checked as if after it", "gone"),
+    "control-grace": Fault(kill_broker, too_hasty, 8, (),
+                           "no grace after a restart, and checked as if there were",
+                           "overlapping"),
 }

@@ -21,7 +21,8 @@ run on one machine, so the wall clock orders them. `t` is that clock in microsec
     listed    since, queue, values: the answer to a LIST asked at `since`, key: value or null
     quiet     the faults are over: every record must run from here on
     record    queue, key, status, due, value, memo, state: found at the end
-    stats     records, created, removed: counted by the broker at the end
+    stats     records, created, removed: counted by the broker at the end; others: records of
+              queues that the history does not follow
 """
 
 import json

@@ -27,7 +27,7 @@ from actors import WORK, SHELF, Actor, Client, Worker, text
 from checker import Violation, check
 from harness import PROGRAMS, environment
 from history import History, now_us
-from raw import Peer
+from raw import CREDIT, QUEUES, Peer
 
 WITNESS = PROGRAMS.parent / "lib" / "torture" / "witness.so"
 CONFIG = "[queues]\nbackoff-first = 50ms\nbackoff-max = 400ms\n"
@@ -56,18 +56,17 @@ class Setting:
     repeat_us: int = 0
     unseen: bool = False
     turn_ms: int = 50        # a busy machine may hold up a turn for so long
-    broker_env: dict[str, str] = dataclasses.field(default_factory=dict)
     broker_options: tuple[str, ...] = ()
 
 
 class Real:
     """An everdue-worker with one process, and the file of its witness."""
 
-    def __init__(self, directory: pathlib.Path, endpoint: str, log, prefix: tuple = ()) -> None:
-        self.directory, self.is_stopped = directory, False
+    def __init__(self, directory: pathlib.Path, endpoint: str, log, prefix: tuple = (),
+                 queue: str = WORK) -> None:
         self.child = subprocess.Popen(
             [*prefix, PROGRAMS / "everdue-worker", "--broker", endpoint, "-n", "1", "--queue",
-             WORK, "--credit", "3", "--heartbeat", f"{REAL_HEARTBEAT_MS}ms", "--lease", "60s",
+             queue, "--credit", "3", "--heartbeat", f"{REAL_HEARTBEAT_MS}ms", "--lease", "60s",
              "--log-level", "error", "--plugin", WITNESS, "--", directory],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(),
             start_new_session=True)
@@ -96,7 +95,9 @@ class Stage:
         self.history = History()
         self.log = open(directory / "log", "ab")
         self.port = free_port()
-        self.endpoint = f"tcp://127.0.0.1:{self.port}"
+        self.endpoint = f"tcp://127.0.0.1:{self.port}"  # of the actors and everdue-workers
+        self.listen: tuple = ("--listen", self.endpoint)
+        self.prefix: tuple = ()  # what the broker is started by
         self.broker: subprocess.Popen | None = None
         self.reals: list[Real] = []
         self.actors: list[Actor] = []
@@ -120,16 +121,16 @@ class Stage:
 
     # --- processes ---
 
-    def begin(self, endpoint: str | None = None) -> None:
-        """Start everything; the actors connect to `endpoint`, by default the broker's."""
-        setting, endpoint = self.setting, endpoint or self.endpoint
+    def begin(self) -> None:
+        """Start everything."""
+        setting = self.setting
         self.history.add("rules", window_us=setting.window_us, grace_us=setting.grace_ms * MS,
                          fifo=setting.orderly, repeat_us=setting.repeat_us,
                          unseen=setting.unseen, turn_us=setting.turn_ms * MS)
         common = {"history": self.history, "dice": self.dice, "watchful": setting.watchful}
-        self.client = Client("client", endpoint, keys=setting.keys, orderly=setting.orderly,
+        self.client = Client("client", self.endpoint, keys=setting.keys, orderly=setting.orderly,
                              **common)
-        self.workers = [Worker(f"peer-{letter}", endpoint, credit=setting.credit, **common)
+        self.workers = [Worker(f"peer-{letter}", self.endpoint, credit=setting.credit, **common)
                         for letter in "ab"]
         self.actors = [self.client, *self.workers]
         self.start_broker()
@@ -137,22 +138,22 @@ class Stage:
             self.start_real()
 
     def start_broker(self, **environ: str) -> None:
+        """Start it, with these variables besides, and let everybody come back."""
         setting = self.setting
         self.figures["starts"] += 1
         self.history.add("up")
         self.broker = subprocess.Popen(
-            [PROGRAMS / "everdue-broker", "--listen", self.endpoint, "--store",
-             f"lmdb:{self.directory}/store", "--sync", setting.sync, "--config",
+            [*self.prefix, PROGRAMS / "everdue-broker", *self.listen, "--store", f"lmdb:{self.directory}/store", "--sync", setting.sync, "--config",
              self.directory / "config", "--grace", f"{setting.grace_ms}ms", "--reconnect",
              f"{setting.reconnect_ms}ms", "--free-bytes-least", "1MiB", "--stop-timeout", "0s",
              *setting.broker_options],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
-            env=environment() | setting.broker_env | environ, start_new_session=True)
+            env=environment() | environ, start_new_session=True)
         for actor in self.actors:
             actor.connect()
 
-    def start_real(self, prefix: tuple = (), endpoint: str | None = None) -> Real:
-        self.reals.append(Real(self.directory, endpoint or self.endpoint, self.log, prefix))
+    def start_real(self) -> Real:
+        self.reals.append(Real(self.directory, self.endpoint, self.log))
         return self.reals[-1]
 
     def kill_broker(self) -> None:
@@ -207,6 +208,9 @@ class Stage:
         if not self.pump(seconds, until):
             raise Broken(f"{what} within {seconds} s")
 
+    def stop_faults(self) -> None:
+        """What must end before everything can come to rest."""
+
     def require_broker(self) -> None:
         if self.broker.poll() is not None:
             raise Broken(f"the broker ended with {self.broker.returncode}")
@@ -216,12 +220,13 @@ class Stage:
     def end(self) -> list[Violation]:
         """No more faults: all must run again. Then count and check."""
         self.require_broker()
+        self.stop_faults()
         quiet = self.history.add("quiet")
         self.client.active = False
         names = {name[1] for name in self.client.names}
         self.pump(QUIET_S, lambda: self.is_settled(quiet, names))
         for worker in self.workers:  # takes nothing more
-            worker.peer.send(2, 0)
+            worker.peer.send(CREDIT, 0)
         for real in self.reals:
             real.signal(signal.SIGTERM)
         self.pump(QUIET_S, lambda: all(actor.is_idle() for actor in self.actors) and
@@ -268,8 +273,10 @@ class Stage:
                                  due=record.due, value=text(record.payload),
                                  memo=text(record.memo), state=record.state)
         stats = peer.stats()
+        others = sum(queue["records"] for queue in peer.items(QUEUES)
+                     if queue["name"] not in (WORK, SHELF))
         self.history.add("stats", records=stats["records"], created=stats["created_total"],
-                         removed=stats["removed_total"])
+                         removed=stats["removed_total"], others=others)
         peer.goodbye()
         peer.close()
 

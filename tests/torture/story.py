@@ -221,12 +221,14 @@ class Story:
     def _see_grant(self, event: dict) -> None:
         grant = Grant(event["who"], event["lease"], event["state"], event["due"],
                       event["due"] + event["late"], event["t"], event["value"], event["memo"])
+        if self.rules.repeat_us and grant.lease in self._by_lease:
+            return  # the message came again
         self.record(event).grants.append(grant)
         self._by_lease[grant.lease] = grant
 
     def _see_report(self, event: dict) -> None:
         record = self.record(event)
-        self._end_lease(event)
+        self._end_lease(event["lease"], event["t"])
         report = record.reports.get(event["lease"])
         if report:
             report.sendings += 1
@@ -244,12 +246,14 @@ class Story:
         self.record(event).reports[event["lease"]].answers.append((event["t"], event["status"]))
 
     def _see_back(self, event: dict) -> None:
-        self._end_lease(event)
+        """It needs no disk, so the turn that reads it may grant the record again, under the time
+        at which it began."""
+        self._end_lease(event["lease"], event["t"] - self.rules.turn_us)
 
-    def _end_lease(self, event: dict) -> None:
-        grant = self._by_lease.get(event["lease"])
+    def _end_lease(self, lease: int, t: float) -> None:
+        grant = self._by_lease.get(lease)
         if grant:
-            grant.ended = min(grant.ended, event["t"])
+            grant.ended = min(grant.ended, t)
 
     def _see_resumed(self, event: dict) -> None:
         self.telling.add(event["who"])
