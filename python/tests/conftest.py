@@ -1,0 +1,118 @@
+"""The programs and fixtures of tests/e2e (harness.py, raw.py), and workers written in Python.
+
+A module with handlers is written into the test's folder; what they saw is appended to a file there.
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "python"), str(ROOT / "tests" / "e2e")]
+pytest.register_assert_rewrite("harness", "raw")
+
+from harness import (  # noqa: E402, F401
+    Process, broker, brokers, directory, durable_broker, environment, finish, free_endpoint,
+    processes, wait_until, workers)
+
+import everdue  # noqa: E402
+
+PYTHON = "/usr/bin/python3"
+
+
+def python_environment():
+    return environment() | {"PYTHONPATH": str(ROOT / "python"), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+@pytest.fixture
+def clients():
+    """Makes clients: clients(broker). They are closed at the end of the test."""
+    made = []
+
+    def make(broker, **options):
+        made.append(everdue.Client(broker.endpoint, **options))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.close()
+
+
+@pytest.fixture
+def client(clients, broker):
+    return clients(broker)
+
+
+class PythonProcess(Process):
+    """A program in Python instead of one of ours: `python3 -c` or `-m` with arguments."""
+
+    def __init__(self, *arguments, log, cwd):
+        self.log = pathlib.Path(log)
+        self.expected = {0}
+        with open(self.log, "ab") as file:
+            self.child = subprocess.Popen(
+                [PYTHON, "-B", *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=file,
+                stderr=file, env=python_environment(), start_new_session=True, cwd=cwd)
+
+
+@pytest.fixture
+def pythons(brokers, directory):
+    """Starts Python programs in the test's folder; stops them before their broker."""
+    started = []
+
+    def start(*arguments):
+        log = directory / f"python-{len(started)}.log"
+        started.append(PythonProcess(*arguments, log=log, cwd=directory))
+        return started[-1]
+
+    yield start
+    finish(reversed(started))
+
+
+@pytest.fixture
+def python_workers(directory, pythons):
+    """Starts `python3 -m everdue.worker` on the functions of a source:
+    python_workers(broker, "def run(task): ...", "-n", 2)."""
+    def start(broker, source, *options, function="run"):
+        name = f"handlers{time.monotonic_ns()}"
+        text = HANDLER_HEAD.format(seen=str(directory / "seen")) + textwrap.dedent(source)
+        (directory / f"{name}.py").write_text(text, encoding="utf-8")
+        return pythons("-m", "everdue.worker", f"{name}:{function}", "--broker", broker.endpoint,
+                       *options)
+
+    return start
+
+
+HANDLER_HEAD = """\
+import os, signal, time
+import everdue
+
+def note(*words):
+    fd = os.open({seen!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(fd, (" ".join(map(str, words)) + "\\n").encode())
+    os.close(fd)
+
+"""
+
+
+@pytest.fixture
+def seen(directory):
+    """What handlers noted so far, line by line."""
+    def read():
+        path = directory / "seen"
+        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+    return read
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
