@@ -20,8 +20,12 @@ def children_of(pid):
 
 
 def name_of(pid):
-    with open(f"/proc/{pid}/comm", encoding="ascii") as file:
-        return file.read().strip()
+    """None: it has ended meanwhile."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="ascii") as file:
+            return file.read().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
 
 
 def child_named(pid, name):
