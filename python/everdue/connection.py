@@ -159,6 +159,10 @@ class Connection:
         if self.fault:
             raise self.fault
 
+    def flush(self) -> None:
+        """Send what the lease book has, without waiting for anything."""
+        self.do_due(time.monotonic())
+
     def next_s(self) -> float:
         """When this connection needs a turn even without input."""
         if self.socket is None:
@@ -319,7 +323,7 @@ class Connection:
         """Say goodbye, wait a little for the answer, close. What is still held is given back."""
         try:
             if self.is_open:
-                self.do_due(time.monotonic())  # what is given back goes before the goodbye
+                self.flush()  # what is given back goes before the goodbye
                 until_s, goodbye = time.monotonic() + wait_s, self.post(Kind.GOODBYE, bound=True)
                 while goodbye in self.requests and time.monotonic() < until_s:
                     self.turn(until_s - time.monotonic())

@@ -51,8 +51,8 @@ class LeaseBook:
         self.later: list[Held] = []       # reports that wait until their retry_s
         self.returned: list[list] = []    # items of GIVE_BACK
         self.asked: dict[int, tuple[Kind, list[Held]]] = {}  # requests under way
-        self.verdicts: dict[int, int] = {}  # lease: the answer to its report, for those that ask
-        self.wants_verdicts = False
+        self.wanted: set[int] = set()       # leases whose verdict somebody waits for,
+        self.verdicts: dict[int, int] = {}  # and the answers to their reports
         self.touch_s = 0.0
         self.refused: collections.Counter[int] = collections.Counter()  # answers to reports
 
@@ -96,9 +96,7 @@ class LeaseBook:
     def forget(self) -> None:
         """The broker has another store: nothing that is held means anything to it."""
         self.cancel(list(self.held))
-        for held in self.held.values():
-            if held.item is not None and self.wants_verdicts:
-                self.verdicts[held.task.lease] = Status.GONE
+        self.verdicts.update(dict.fromkeys(self.wanted, Status.GONE))
         for name in (self.held, self.arrived, self.fresh, self.later, self.returned, self.asked):
             name.clear()
 
@@ -178,5 +176,5 @@ class LeaseBook:
             self.refused[status] += 1
         if self.held.get(held.task.lease) is held:
             del self.held[held.task.lease]
-            if self.wants_verdicts:
+            if held.task.lease in self.wanted:
                 self.verdicts[held.task.lease] = status

@@ -30,8 +30,8 @@ def python_environment():
 
 
 @pytest.fixture
-def clients():
-    """Makes clients: clients(broker). They are closed at the end of the test."""
+def clients(brokers):
+    """Makes clients: clients(broker). They are closed at the end of the test, before the brokers."""
     made = []
 
     def make(broker, **options):
