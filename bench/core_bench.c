@@ -95,15 +95,28 @@ static void report(struct bench *bench, const struct effect *effect)
     check(step(bench, event) == STATUS_OK, "report");
 }
 
+/* As the server does. */
+static void fetch(const struct bench *bench, size_t from)
+{
+    uint64_t numbers[FETCH_MAX];
+    uint32_t count = 0;
+    for (size_t i = from; i < bench->effects.count && i < from + FETCH_MAX; i++)
+        numbers[count++] = bench->effects.list[i].number;
+    sched_fetch_leases(bench->sched, numbers, count);
+}
+
 /* What came due is granted and reported. Returns how many. */
 static size_t turn(struct bench *bench)
 {
     step(bench, (struct event){.kind = EVENT_TIME});
     step(bench, (struct event){.kind = EVENT_GRANT});
     size_t count = bench->effects.count;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        if (i % FETCH_MAX == 0)
+            fetch(bench, i);
         if (bench->effects.list[i].kind == EFFECT_TASK)
             report(bench, &bench->effects.list[i]);
+    }
     bench->effects.count = 0;
     commit(bench);
     return count;

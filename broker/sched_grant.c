@@ -63,10 +63,10 @@ static bool grant_slot(struct sched *sched, struct queue *queue, uint32_t slot,
 static bool has_due(struct sched *sched, struct queue *queue, struct moment now)
 {
     while (queue->ready.count) { /* ends: each round takes one out of the heap */
-        uint32_t slot = heap_first(&queue->ready);
-        int64_t due_us = (int64_t)record_at(sched, slot)->due_us;
+        int64_t due_us = heap_first_time(&queue->ready);
         if (due_us <= now.wall_us)
             return true;
+        uint32_t slot = heap_first(&queue->ready);
         record_displace(sched, slot);
         record_schedule(sched, slot, due_us, now);
     }
