@@ -20,6 +20,7 @@ if seen=$(curl --silent --show-error --max-time 10 --proto '=http,https' --outpu
     esac
 else
     seen=${seen#curl: }
+    seen=${seen%?000 in *}
     state=CRITICAL status=2
 fi
 

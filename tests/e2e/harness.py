@@ -43,14 +43,15 @@ def environment():
 
 
 class Process:
-    """A program of ours with its output in a file."""
+    """A program of ours with its output in a file; `prefix` is a command that executes it, as
+    netns.Node.command() is."""
 
-    def __init__(self, program, *arguments, log, env=None):
+    def __init__(self, program, *arguments, log, env=None, prefix=()):
         self.log = pathlib.Path(log)
         self.expected = {0}  # exit statuses that are no failure at the end of the test
         with open(self.log, "ab") as file:
             self.child = subprocess.Popen(
-                [PROGRAMS / program, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=file,
+                [*prefix, PROGRAMS / program, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=file,
                 stderr=file, env=environment() | (env or {}), start_new_session=True)
 
     @property
@@ -95,7 +96,8 @@ class Process:
 class Broker:
     """A broker that can be stopped, killed and started again on the same endpoint and store."""
 
-    def __init__(self, directory, endpoint, store, options):
+    def __init__(self, directory, endpoint, store, options, prefix=()):
+        self.prefix = prefix
         self.directory = pathlib.Path(directory)
         self.endpoint = endpoint
         self.store = store
@@ -104,7 +106,8 @@ class Broker:
 
     def start(self, *more):
         self.process = Process("everdue-broker", "--listen", self.endpoint, "--store", self.store,
-                               *self.options, *more, log=self.directory / "broker.log")
+                               *self.options, *more, log=self.directory / "broker.log",
+                               prefix=self.prefix)
         wait_until(self.answers, what="the broker's answer")
 
     def answers(self):
@@ -124,8 +127,8 @@ class Broker:
     def everdue(self, *arguments, input=None, check=True, seconds=60):
         """Run the `everdue` command against this broker; the finished process."""
         done = subprocess.run(
-            [PROGRAMS / "everdue", "-e", self.endpoint, *map(str, arguments)], input=input,
-            capture_output=True, text=True, encoding="utf-8", timeout=seconds, check=False,
+            [*self.prefix, PROGRAMS / "everdue", "-e", self.endpoint, *map(str, arguments)],
+            input=input, capture_output=True, text=True, encoding="utf-8", timeout=seconds, check=False,
             env=environment())
         assert not check or done.returncode == 0, f"everdue {arguments}: {done}"
         return done
@@ -168,9 +171,9 @@ def processes(directory):
     """Starts programs; stops them in the reverse order at the end of the test."""
     started = []
 
-    def start(program, *arguments, name=None, env=None):
+    def start(program, *arguments, name=None, env=None, prefix=()):
         log = directory / f"{name or program}-{len(started)}.log"
-        started.append(Process(program, *arguments, log=log, env=env))
+        started.append(Process(program, *arguments, log=log, env=env, prefix=prefix))
         return started[-1]
 
     yield start
@@ -180,16 +183,16 @@ def processes(directory):
 @pytest.fixture
 def brokers(directory, free_endpoint):
     """Starts brokers: brokers("--sync", "never", store="lmdb"), by default in memory on loopback
-    TCP (endpoint="ipc" for a socket in the test's folder)."""
+    TCP (endpoint="ipc" for a socket in the test's folder, or an address)."""
     started = []
 
-    def start(*options, store="memory", endpoint="tcp"):
+    def start(*options, store="memory", endpoint="tcp", prefix=()):
         place = directory / f"broker-{len(started)}"
         place.mkdir()
         if store == "lmdb":
             store = f"lmdb:{place}/store"
-        address = free_endpoint() if endpoint == "tcp" else f"ipc://{place}/socket"
-        started.append(Broker(place, address, store, options))
+        address = {"tcp": free_endpoint(), "ipc": f"ipc://{place}/socket"}.get(endpoint, endpoint)
+        started.append(Broker(place, address, store, options, prefix))
         started[-1].start()
         return started[-1]
 
@@ -214,8 +217,9 @@ def workers(brokers, processes):
     """Starts an everdue-worker: workers(broker, "--queue", "q", "-n", 2, "--", "true"). It depends
     on `brokers`, so that workers are stopped before their broker."""
 
-    def start(broker, *arguments, env=None):
-        return processes("everdue-worker", "--broker", broker.endpoint, *arguments, env=env)
+    def start(broker, *arguments, env=None, prefix=()):
+        return processes("everdue-worker", "--broker", broker.endpoint, *arguments, env=env,
+                         prefix=prefix)
 
     return start
 
