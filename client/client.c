@@ -15,7 +15,7 @@ enum { TIMEOUT_MS_DEFAULT = 3000 };
 static const char *start(struct everdue_client *client)
 {
     const struct exchange_options options = {
-        .link = {client->endpoint, client->curve_server_key, client->curve_key_file},
+        .link = {client->endpoint, client->curve_server_key, client->curve_key_file, true},
         .name = client->name,
         .queues = (const char *const *)client->queues,
         .queue_count = client->queue_count,
@@ -23,6 +23,10 @@ static const char *start(struct everdue_client *client)
     enum status status = exchange_new(&client->exchange, &options);
     if (status == STATUS_BAD_FIELD)
         return "the endpoint or a key is none";
+    if (client->curve_key_file && status == STATUS_DENIED)
+        return "the key is no secret: others than its owner can read its file; chmod 600";
+    if (client->curve_key_file && status == STATUS_IO)
+        return "the file of the key cannot be read";
     return status ? status_text(status) : NULL;
 }
 

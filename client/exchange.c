@@ -415,6 +415,11 @@ enum status exchange_wait(struct exchange *exchange, struct answer *answer)
         if (receive(exchange, answer))
             return STATUS_OK;
         int64_t now = now_us();
+        const char *refusal = link_take_refusal(exchange->link);
+        if (refusal) {
+            reconnect(exchange, now); /* for the next call: this one need not wait any longer */
+            fail(exchange, STATUS_DENIED, refusal);
+        }
         if (exchange->failure || now >= exchange->deadline_us)
             return give_up(exchange);
         look_after(exchange, now);

@@ -1,8 +1,11 @@
 #include "certificate.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <zmq.h>
 
@@ -14,6 +17,18 @@ bool certificate_key(uint8_t key[CURVE_KEY_BYTES], const char *text)
                                   ".-:+=^!/*?&<>()[]{}@%$#";
     return strlen(text) == KEY_TEXT_BYTES && strspn(text, letters) == KEY_TEXT_BYTES &&
            zmq_z85_decode(key, text) != NULL;
+}
+
+bool certificate_public_key(uint8_t key[CURVE_KEY_BYTES], const char *text)
+{
+    char found[KEY_TEXT_BYTES + 2] = "";
+    if (certificate_key(key, text))
+        return true;
+    FILE *stream = fopen(text, "re");
+    bool is_key = stream && fscanf(stream, " %41s", found) == 1 && certificate_key(key, found);
+    if (stream)
+        fclose(stream);
+    return is_key;
 }
 
 /* The key behind `name` and a "=", in quotes or not. False when the line has another name. */
@@ -58,12 +73,27 @@ static FILE *open_secret_or_plain(const char *file)
     return stream ? stream : fopen(file, "re");
 }
 
+/* A secret that others can read is none, and a file that others own they can change. */
+static enum status check_owner(FILE *stream)
+{
+    struct stat found;
+    if (fstat(fileno(stream), &found))
+        return STATUS_IO;
+    bool is_ours = found.st_uid == geteuid() || found.st_uid == 0;
+    return is_ours && !(found.st_mode & (S_IRWXG | S_IRWXO)) ? STATUS_OK : STATUS_DENIED;
+}
+
 enum status certificate_read(struct certificate *certificate, const char *file)
 {
     memset(certificate, 0, sizeof(*certificate));
     FILE *stream = open_secret_or_plain(file);
     if (!stream)
         return STATUS_IO;
+    enum status status = check_owner(stream);
+    if (status) {
+        fclose(stream);
+        return status;
+    }
     bool whole = read_keys(stream, certificate);
     bool failed = ferror(stream) != 0;
     fclose(stream);

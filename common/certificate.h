@@ -1,4 +1,4 @@
-/* certificate.h - reads the certificate files that czmq writes (zcert_save, `everdue keygen`).
+/* certificate.h - reads key files: those that `everdue keygen` and czmq's zcert_save write.
  *
  *   curve
  *       public-key = "..."       forty characters of Z85
@@ -21,11 +21,15 @@ struct certificate {
     uint8_t secret_key[CURVE_KEY_BYTES];
 };
 
-/* From FILE_secret if there is one, as czmq does, else from FILE. IO: it cannot be read. BAD_FIELD:
- * it does not hold both keys. On error both are zero. */
+/* From FILE_secret if there is one, as czmq does, else from FILE. IO: it cannot be read. DENIED:
+ * others than its owner may read it, or its owner is neither root nor the process's user.
+ * BAD_FIELD: it does not hold both keys. On error both are zero. */
 enum status certificate_read(struct certificate *certificate, const char *file);
 
 /* One key from its forty characters; false when it is none. */
 bool certificate_key(uint8_t key[CURVE_KEY_BYTES], const char *text);
+
+/* A public key: its forty characters, or the name of a file that begins with them (FILE.pub). */
+bool certificate_public_key(uint8_t key[CURVE_KEY_BYTES], const char *text);
 
 #endif

@@ -20,6 +20,9 @@ enum {
     RECEIVE_HWM = 2 * CREDIT_MAX, /* never reached: credit bounds what is under way */
     FRAME_BYTES_MAX = MESSAGE_BYTES_MAX + 4096,
     LINGER_MS = 2000,
+    BROKEN_OFF_MAX =
+        3,           /* one may be a broker that stops; so many are one that wants it otherwise */
+    EVENT_BYTES = 8, /* of what libzmq tells, the rest is not looked at */
 };
 
 struct link {
@@ -29,9 +32,12 @@ struct link {
     uint8_t server_key[CURVE_KEY_BYTES];
     struct certificate own;
     void *context;
-    void *socket; /* NULL: the last reopen failed */
-    void *watch;  /* where libzmq tells of the socket's connection; NULL: nowhere */
-    bool heard;   /* a frame came through this socket */
+    void *socket;        /* NULL: the last reopen failed */
+    void *watch;         /* where libzmq tells of the socket's connection; NULL: nowhere */
+    bool has_broken;     /* told by libzmq, and not yet asked for */
+    const char *refusal; /* the same */
+    int broken_off;      /* connections that ended while they began */
+    bool heard;          /* a frame came through this socket */
     bool holds_frame;
     zmq_msg_t frame; /* what link_receive has lent out */
 };
@@ -124,7 +130,7 @@ static enum status set_keys(struct link *link, const struct link_options *option
 {
     if (!options->curve_server_key)
         return options->curve_key_file ? STATUS_BAD_FIELD : STATUS_OK;
-    if (!certificate_key(link->server_key, options->curve_server_key))
+    if (!certificate_public_key(link->server_key, options->curve_server_key))
         return STATUS_BAD_FIELD;
     link->curve = true;
     return options->curve_key_file ? certificate_read(&link->own, options->curve_key_file)
@@ -185,7 +191,10 @@ static void *watch_open(struct link *link, void *socket)
     static atomic_uint number;
     char name[48];
     snprintf(name, sizeof(name), "inproc://everdue-link-%u", atomic_fetch_add(&number, 1));
-    if (zmq_socket_monitor(socket, name, ZMQ_EVENT_DISCONNECTED))
+    if (zmq_socket_monitor(socket, name,
+                           ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
+                               ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
+                               ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL))
         return NULL;
     void *watch = zmq_socket(link->context, ZMQ_PAIR);
     /* No limit: libzmq's own thread would wait for room, and with it all sockets of the process. */
@@ -231,7 +240,9 @@ static enum status socket_open(struct link *link)
         return status;
     }
     link->socket = socket;
-    link->heard = false;
+    link->heard = link->has_broken = false;
+    link->refusal = NULL;
+    link->broken_off = 0;
     return STATUS_OK;
 }
 
@@ -375,24 +386,55 @@ enum status link_receive(struct link *link, const uint8_t **data, size_t *count)
     return STATUS_OK;
 }
 
-/* One part of what libzmq tells; what it says is known: only one event was asked for. */
-static bool take_event_part(struct link *link)
+/* A part of what libzmq tells; its bytes, -1: there is none. */
+static int take_event_part(struct link *link, uint8_t part[EVENT_BYTES])
 {
-    char part[8];
     int count;
     do
-        count = zmq_recv(link->watch, part, sizeof(part), ZMQ_DONTWAIT);
+        count = zmq_recv(link->watch, part, EVENT_BYTES, ZMQ_DONTWAIT);
     while (count < 0 && errno == EINTR);
-    return count >= 0;
+    return count;
+}
+
+/* libzmq does not try again with a socket that was refused. */
+static void take_event(struct link *link, const uint8_t *event)
+{
+    uint16_t kind;
+    memcpy(&kind, event, sizeof(kind));
+    link->broken_off += kind == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
+    if (kind == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
+        link->refusal = "the broker does not know this key";
+    else if (kind == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL || link->broken_off == BROKEN_OFF_MAX)
+        link->refusal = link->curve ? "the broker speaks plain text, or --curve-server is the key "
+                                      "of another"
+                                    : "the broker wants keys: give --curve-key and --curve-server";
+    link->has_broken |= kind != ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL || link->refusal;
+}
+
+static void take_events(struct link *link)
+{
+    uint8_t event[EVENT_BYTES], address[EVENT_BYTES];
+    /* Ends: a connection breaks a few times a second. */
+    while (link->watch && take_event_part(link, event) >= 0) {
+        take_event_part(link, address);
+        take_event(link, event);
+    }
 }
 
 bool link_has_broken(struct link *link)
 {
-    bool has_broken = false;
-    while (link->watch &&
-           take_event_part(link)) /* ends: a connection breaks a few times a second */
-        has_broken = true;
+    take_events(link);
+    bool has_broken = link->has_broken;
+    link->has_broken = false;
     return has_broken;
+}
+
+const char *link_take_refusal(struct link *link)
+{
+    take_events(link);
+    const char *refusal = link->refusal;
+    link->refusal = NULL;
+    return refusal;
 }
 
 int link_fd(const struct link *link)

@@ -23,9 +23,9 @@ struct link;
 
 struct link_options {
     const char *endpoint;
-    const char *curve_server_key; /* Z85, NULL: plain */
+    const char *curve_server_key; /* Z85, or the file that holds it; NULL: plain */
     const char *curve_key_file;   /* of certificate.h; NULL: a passing key */
-    bool watches;                 /* for link_has_broken */
+    bool watches;                 /* for link_has_broken and link_take_refusal */
 };
 
 /* Once a process, before the first link or context, idempotent and thread-safe: seeds what libzmq
@@ -34,7 +34,7 @@ struct link_options {
 void link_setup(void);
 
 /* Opens the socket; the options are copied. BAD_FIELD: not an endpoint of tcp or ipc, or not a key.
- * IO: the key file cannot be read, or there are no descriptors left. */
+ * IO: the key file cannot be read, or there are no descriptors left. DENIED: others can read it. */
 enum status link_new(struct link **link, const struct link_options *options);
 
 /* What was sent to a broker that has answered before has up to 2 s to leave; the last link of a
@@ -59,6 +59,10 @@ enum status link_receive(struct link *link, const uint8_t **data, size_t *count)
  * ended, was started anew, or sent us away. Told once. Everything that came before is there to be
  * received already. False for ever without `watches`. */
 bool link_has_broken(struct link *link);
+
+/* Why the peer did not let the socket in, or NULL; told once. Another socket may fare better later.
+ * NULL for ever without `watches`. */
+const char *link_take_refusal(struct link *link);
 
 /* Readable when link_receive may have something. Edge-triggered: after every link_send and
  * link_receive, drain until BUSY before sleeping on it. -1 without a socket. */

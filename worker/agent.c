@@ -191,6 +191,10 @@ static int wait_ms(const struct agent *agent, struct moment now)
  * be more to receive. */
 static bool take_in(struct agent *agent, struct moment now)
 {
+    uint64_t held_back;
+    const char *refusal = link_take_refusal(agent->link);
+    if (refusal && log_limit_allows(&agent->refusals, now.mono_us, &held_back))
+        tell(agent, LOG_ERR, "%s: %s", agent->options.link.endpoint, refusal);
     if (link_has_broken(agent->link))
         agent->has_broken = true;
     if (receive_frames(agent, now))

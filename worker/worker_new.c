@@ -98,6 +98,8 @@ static const char *why_not(enum status status)
     switch ((int)status) {
     case STATUS_BAD_FIELD:
         return "the endpoint or a key is none";
+    case STATUS_DENIED:
+        return "the key is no secret: others than its owner can read its file; chmod 600";
     case STATUS_NO_MEMORY:
         return "no memory or no thread";
     default:

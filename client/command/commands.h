@@ -21,5 +21,7 @@ command_function command_take, command_report;
 command_function command_stats, command_stat, command_status, command_workers, command_queues;
 /* control.c */
 command_function command_pause, command_resume, command_drain, command_ping;
+/* keygen.c */
+command_function command_keygen;
 
 #endif

@@ -7,6 +7,7 @@
 #include <sysexits.h>
 
 #include "bounds.h"
+#include "certificate.h"
 #include "moment.h"
 #include "quantity.h"
 #include "status.h"
@@ -153,6 +154,14 @@ int context_open(struct context *context, const char *const *queues)
         .curve_key_file = context->curve_key_file,
     };
     const char *why = NULL;
+    struct certificate certificate;
+    if (context->curve_key_file &&
+        certificate_read(&certificate, context->curve_key_file) == STATUS_DENIED) {
+        context_say("%s: the key is no secret: others than its owner can read it; chmod 600",
+                    context->curve_key_file);
+        return EX_NOPERM;
+    }
+    explicit_bzero(&certificate, sizeof(certificate));
     context->client = everdue_client_new(&client_options, &why);
     if (context->client)
         return 0;

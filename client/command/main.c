@@ -45,6 +45,7 @@ static const struct command commands[] = {
     {"resume", "control", "end a pause, or a drain", command_resume},
     {"drain", "control", "grant nothing more and wait until all leases have ended", command_drain},
     {"ping", "control", "ask whether the broker is there", command_ping},
+    {"keygen", "control", "make a key for a broker, a worker or a client", command_keygen},
     {"help", "help", "this, or the help of a command", command_help},
     {"dev-handler", NULL, NULL, command_dev_handler},
 };

@@ -11,6 +11,7 @@
 #include <czmq.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -288,6 +289,7 @@ static void write_text(const char *path, const char *text)
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     fputs(text, file);
+    fchmod(fileno(file), 0600);
     fclose(file);
 }
 
