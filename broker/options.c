@@ -10,6 +10,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "allow.h"
+#include "certificate.h"
 #include "settings.h"
 #include "version.h"
 
@@ -106,15 +108,57 @@ static int finish_endpoints(struct options *options)
         set_listen(options, LISTEN_DEFAULT);
     for (unsigned i = 0; i < options->endpoint_count; i++) {
         options->endpoint_list[i] = options->endpoints[i];
-        if (is_loopback(options->endpoints[i]) || options->insecure_plaintext)
+        if (is_loopback(options->endpoints[i]) || options->insecure_plaintext ||
+            options->curve_key[0])
             continue;
         return complain(options, EX_NOPERM,
-                        "%s is open to others, and connections would be plain text. Listen on "
-                        "loopback, or say --insecure-plaintext if the network is yours",
+                        "%s is open to others, and connections would be plain text. Set keys "
+                        "(--curve-key, --allow), listen on loopback, or say --insecure-plaintext "
+                        "if the network is yours",
                         options->endpoints[i]);
     }
     options->endpoint_list[options->endpoint_count] = NULL;
     options->server.endpoints = options->endpoint_list;
+    return 0;
+}
+
+static int check_files(struct options *options)
+{
+    char why[ALLOW_WHY_BYTES];
+    struct certificate certificate;
+    struct allow *allow = options->allow[0] ? allow_read(options->allow, why) : NULL;
+    if (options->allow[0] && !allow)
+        return complain(options, EX_CONFIG, "%s", why);
+    allow_destroy(&allow);
+    enum status status =
+        options->curve_key[0] ? certificate_read(&certificate, options->curve_key) : STATUS_OK;
+    explicit_bzero(&certificate, sizeof(certificate));
+    if (status)
+        return complain(options, status == STATUS_DENIED ? EX_NOPERM : EX_CONFIG, "%s: %s",
+                        options->curve_key,
+                        status == STATUS_DENIED ? "others than its owner can read it; chmod 600"
+                                                : "there is no pair of keys in it");
+    return 0;
+}
+
+/* Keys without a list would let in everybody who knows the public one; a list without keys knows
+ * the users of ipc only. Neither is guessed at. */
+static int finish_access(struct options *options)
+{
+    options->server.curve_key_file = options->curve_key[0] ? options->curve_key : NULL;
+    options->server.allow_file = options->allow[0] ? options->allow : NULL;
+    if (options->curve_key[0] && !options->allow[0])
+        return complain(options, EX_CONFIG,
+                        "--curve-key needs --allow FILE, the list of keys that may connect");
+    for (unsigned i = 0; i < options->endpoint_count; i++)
+        if (options->allow[0] && !options->curve_key[0] &&
+            strncmp(options->endpoints[i], "ipc://", 6) != 0)
+            return complain(options, EX_CONFIG,
+                            "--allow cannot tell who comes over %s without --curve-key; set it, or "
+                            "listen on ipc:// only",
+                            options->endpoints[i]);
+    if (options->action == ACTION_CHECK_CONFIG)
+        return check_files(options);
     return 0;
 }
 
@@ -246,6 +290,8 @@ int options_read(struct options *options, int argc, char **argv)
     if (!code && options->action <= ACTION_CHECK_CONFIG)
         code = finish_endpoints(options);
     if (!code && options->action <= ACTION_CHECK_CONFIG)
+        code = finish_access(options);
+    if (!code && options->action <= ACTION_CHECK_CONFIG)
         code = finish_store(options);
     if (code)
         fprintf(stderr, "everdue-broker: %s\n", options->why);
@@ -272,9 +318,11 @@ static void name_what_stays(const struct options *options, const struct options 
     if (is->sync != was->sync || is->sync_interval_us != was->sync_interval_us ||
         is->journal_bytes_max != was->journal_bytes_max ||
         fresh->log_format != options->log_format || strcmp(fresh->store, options->store) != 0 ||
-        has_other_endpoints(options, fresh))
+        strcmp(fresh->curve_key, options->curve_key) != 0 ||
+        strcmp(fresh->allow, options->allow) != 0 || has_other_endpoints(options, fresh))
         log_line(LOG_WARNING,
-                 "listen, store, sync, journal-max and log-format change with a restart only",
+                 "listen, store, sync, journal-max, curve-key, allow (the name) and log-format "
+                 "change with a restart only",
                  NULL);
 }
 

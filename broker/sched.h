@@ -259,6 +259,9 @@ void sched_view_slot(const struct sched *sched, uint32_t slot, struct record_vie
 /* Whether a sync of this generation is under way. */
 bool sched_sync_exists(const struct sched *sched, uint64_t generation);
 
+/* The queue whose sync has this generation, the last one included; absent bytes: none. */
+struct bytes sched_sync_queue(const struct sched *sched, uint64_t generation);
+
 /* Of the COMMIT that was answered last on its queue. */
 bool sched_sync_counts(const struct sched *sched, uint64_t generation, struct sync_counts *counts);
 
@@ -305,6 +308,9 @@ struct sched_session_view {
 /* False: there is no such session. */
 bool sched_view_session(const struct sched *sched, uint32_t session,
                         struct sched_session_view *view);
+
+/* The session that lives under this uid; SLAB_NONE (all ones): none. */
+uint32_t sched_find_session(const struct sched *sched, const uint8_t uid[SESSION_UID_BYTES]);
 
 /* What was agreed with a session. */
 struct sched_agreed {

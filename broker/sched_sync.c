@@ -288,6 +288,12 @@ static struct queue *find_generation(const struct sched *sched, uint64_t generat
     return NULL;
 }
 
+struct bytes sched_sync_queue(const struct sched *sched, uint64_t generation)
+{
+    const struct queue *queue = find_generation(sched, generation);
+    return queue ? sched_queue_name(sched, queue->id) : (struct bytes){NULL, 0};
+}
+
 enum status sync_begin(struct sched *sched, const struct event *event, struct effects *effects)
 {
     const struct sync_begin *begin = event->sync_begin;

@@ -283,6 +283,12 @@ bool sched_view_session(const struct sched *sched, uint32_t number, struct sched
     return true;
 }
 
+uint32_t sched_find_session(const struct sched *sched, const uint8_t uid[SESSION_UID_BYTES])
+{
+    uint32_t slot = session_find_uid(sched, uid);
+    return slot == SLAB_NONE ? SLAB_NONE : session_at(sched, slot)->number;
+}
+
 bool sched_get_agreed(const struct sched *sched, uint32_t number, struct sched_agreed *agreed)
 {
     uint32_t slot = session_find(sched, number);

@@ -55,6 +55,7 @@ static int64_t least(int64_t a, int64_t b)
 static int64_t next_mono_us(const struct server *server)
 {
     int64_t next = least(sched_next_mono_us(server->sched), storage_next_mono_us(server));
+    next = least(next, guard_next_mono_us(server));
     if (server->is_stopping)
         next = least(next, server->stop_mono_us);
     if (server->is_disk_short)
@@ -74,7 +75,16 @@ static void drain_fd(int fd)
 static void on_signal(struct server *server);
 
 enum { FINISH_MS = 5000 };
-enum { POLL_ROUTER, POLL_MONITOR, POLL_SIGNALS, POLL_WALL, POLL_MONO, POLL_BACKUP, POLL_STORE };
+enum {
+    POLL_ROUTER,
+    POLL_MONITOR,
+    POLL_SIGNALS,
+    POLL_WALL,
+    POLL_MONO,
+    POLL_BACKUP,
+    POLL_ZAP,
+    POLL_STORE
+};
 
 /* Returns once there is input, something is due, or `is_busy` (then at once). */
 static void wait_for_something(struct server *server, bool is_busy)
@@ -86,6 +96,7 @@ static void wait_for_something(struct server *server, bool is_busy)
         [POLL_WALL] = {.fd = server->wall_timer, .events = ZMQ_POLLIN},
         [POLL_MONO] = {.fd = server->mono_timer, .events = ZMQ_POLLIN},
         [POLL_BACKUP] = {.fd = server->backup.done_fd, .events = ZMQ_POLLIN},
+        [POLL_ZAP] = {.fd = server->zap ? zap_fd(server->zap) : -1, .events = ZMQ_POLLIN},
         [POLL_STORE] = {.fd = store_fd(server->store), .events = ZMQ_POLLIN},
     };
     int count = POLL_STORE + (store_fd(server->store) >= 0 ? 1 : 0);
@@ -113,6 +124,10 @@ static void wait_for_something(struct server *server, bool is_busy)
         socket_read_monitor(server);
     if (items[POLL_SIGNALS].revents)
         on_signal(server);
+    if (server->zap && items[POLL_ZAP].revents) {
+        log_line(LOG_ERR, "the handler that decides who may come in has ended", NULL);
+        server_fail(server, EX_SOFTWARE);
+    }
 }
 
 /* --- signals ---------------------------------------------------------------------------------- */
@@ -136,6 +151,7 @@ static void apply_settings(struct server *server)
     struct sched_settings settings = server->options->sched;
     if (server->configure && server->configure(&settings, server->sched, server->configure_user))
         sched_set_settings(server->sched, &settings);
+    access_reload(server);
 }
 
 static void on_signal(struct server *server)
@@ -226,6 +242,7 @@ static bool turn(struct server *server)
     int64_t began_us = server->now.mono_us;
     uint32_t messages = socket_read(server);
     socket_probe(server);
+    guard_turn(server);
     on_backup(server);
     step_kind(server, EVENT_TIME);
     do_work(server);

@@ -21,6 +21,8 @@ enum sync_policy { SYNC_ALWAYS, SYNC_INTERVAL, SYNC_NEVER };
 struct server_options {
     const char *const *endpoints; /* NULL-terminated */
     const char *store_directory;  /* NULL: in memory */
+    const char *curve_key_file;   /* NULL: plain */
+    const char *allow_file;       /* NULL: everybody may do everything. Read again at SIGHUP */
     enum sync_policy sync;
     int64_t sync_interval_us;
     int64_t reconnect_us;       /* tcp: how long a broken connection may take to come back */

@@ -20,11 +20,16 @@ void input_refuse(struct server *server, const struct request *request, enum sta
     wire_buffer_clear(&server->out);
     error_write(&server->out, status, bytes_of(text));
     output_now(server, request);
-    if (request->worker == SLAB_NONE)
-        return;
-    struct worker *worker = workers_at(&server->workers, request->worker);
-    if (status == STATUS_MALFORMED && ++worker->mistakes >= MISTAKES_MAX)
-        socket_cut(server, request->worker);
+    if (status == STATUS_MALFORMED)
+        guard_mistake(server, request, false);
+}
+
+void input_refuse_and_cut(struct server *server, const struct request *request, enum status status,
+                          const char *text)
+{
+    server->counts.refused_denied += status == STATUS_DENIED;
+    input_refuse(server, request, status, text);
+    guard_mistake(server, request, true);
 }
 
 struct event input_event(const struct server *server, const struct request *request,
@@ -91,12 +96,28 @@ static bool answer_hello(struct server *server, const struct request *request, u
     return output_now(server, request);
 }
 
+static bool may_begin(struct server *server, struct request *request, struct hello *hello)
+{
+    const char *why = "this session began too often; wait a few seconds";
+    bool is_often = !hello_limit_allows(&server->hello_limit, hello->uid, server->now.mono_us);
+    enum status status = is_often ? STATUS_BUSY : access_hello(server, request, hello, &why);
+    if (status == STATUS_OK)
+        return true;
+    server->counts.refused++;
+    server->counts.refused_denied += status == STATUS_DENIED;
+    server->counts.refused_hello++;
+    output_status(server, request, status, why);
+    return false;
+}
+
 static void on_hello(struct server *server, struct request *request)
 {
     struct hello hello;
     hello_read(&request->reader, request->head.fields, &hello);
     request->id = hello.id;
     if (!input_is_well_read(server, request))
+        return;
+    if (!may_begin(server, request, &hello))
         return;
     bool is_new = request->worker == SLAB_NONE;
     if (is_new) {
@@ -107,10 +128,12 @@ static void on_hello(struct server *server, struct request *request)
         output_status(server, request, STATUS_NO_MEMORY, NULL);
         return;
     }
+    workers_at(&server->workers, request->worker)->peer = request->peer;
     struct event event = input_event(server, request, EVENT_HELLO);
     event.hello = &hello;
     enum status status = server_step(server, &event);
     if (status == STATUS_OK) {
+        connections_set_session(&server->connections, request->fd, true);
         bool is_sent = answer_hello(server, request, hello.id);
         if (!is_sent || (is_new && workers_was_stranger(&server->workers, request->fd)))
             socket_suspect(server, request->worker); /* it broke before its HELLO was read */
@@ -125,7 +148,8 @@ static void on_credit(struct server *server, struct request *request)
 {
     struct event event = input_event(server, request, EVENT_CREDIT);
     uint64_t credit = wire_read_uint(&request->reader);
-    event.credit = credit < CREDIT_MAX ? (uint32_t)credit : CREDIT_MAX;
+    uint32_t most = request->peer ? request->peer->credit_max : CREDIT_MAX;
+    event.credit = credit < most ? (uint32_t)credit : most;
     if (input_is_well_read(server, request))
         server_step(server, &event);
 }
@@ -138,6 +162,7 @@ static void on_goodbye(struct server *server, struct request *request)
         return;
     enum status status = server_step(server, &event);
     output_status(server, request, status, NULL);
+    connections_set_session(&server->connections, request->fd, false);
     workers_remove(&server->workers, request->worker);
 }
 
@@ -328,7 +353,7 @@ void input_message(struct server *server, struct request *request, const void *d
         input_refuse(server, request, STATUS_UNKNOWN_TYPE, "a message type that is not known");
     } else if (request->worker == SLAB_NONE && type != MESSAGE_HELLO) {
         input_refuse(server, request, STATUS_NO_SESSION, "say hello first");
-    } else {
+    } else if (!request->peer || access_allows(server, request)) {
         handler(server, request);
     }
 }

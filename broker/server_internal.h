@@ -2,6 +2,8 @@
  *
  *   server.c         the turn: waiting, the order of things, start and stop
  *   server_socket.c  the ROUTER and its monitor: opened, read, written, connections that break
+ *   server_access.c  who may come in, and what each may do
+ *   server_guard.c   connections that do harm are cut
  *   server_input.c   messages: sessions and work
  *   server_records.c messages: records and full sets
  *   server_look.c    messages: looking
@@ -11,10 +13,14 @@
 #ifndef EVERDUE_SERVER_INTERNAL_H
 #define EVERDUE_SERVER_INTERNAL_H
 
+#include "allow.h"
 #include "backup.h"
+#include "connections.h"
+#include "hello_limit.h"
 #include "log.h"
 #include "server.h"
 #include "workers.h"
+#include "zap.h"
 
 enum {
     INPUT_MESSAGES_MAX = 256, /* taken in in one turn */
@@ -24,6 +30,7 @@ enum {
     DESCRIPTORS_KEPT = 384,   /* for files, and for connections until they are cut */
     EVENTS_MAX = 4096,        /* of connections, looked at together */
     MISTAKES_MAX = 3,         /* malformed messages before a connection is cut */
+    CUTS_MAX = 64,            /* connections that wait to be cut */
     PROBES = 50,              /* looks at a connection that seems broken */
     SPACE_CHECK_US = 1000000,
     CLOCK_STEP_US =
@@ -55,11 +62,20 @@ struct tally {
 struct server_counts {
     uint64_t messages_in, bytes_in, messages_out, bytes_out;
     uint64_t refused, refused_malformed, refused_unknown, refused_session, refused_version;
-    uint64_t refused_connections;
+    uint64_t refused_denied, refused_hello;
+    uint64_t refused_connections, cut_connections;
     uint64_t undelivered;
     int64_t turn_us_max;
     uint64_t turns;
     int64_t busy_us;
+};
+
+/* A connection that is to be cut when its peer has had time to read why. */
+struct cut {
+    uint8_t identity_bytes;
+    uint8_t identity[IDENTITY_BYTES_MAX];
+    int fd;
+    int64_t at_mono_us;
 };
 
 /* One decoded item of a batch of any kind. */
@@ -79,7 +95,19 @@ struct server {
     void *context;
     void *router;
     void *monitor;
-    int fd_end; /* connections with this descriptor or a higher one are cut */
+    int fd_end;          /* connections with this descriptor or a higher one are cut */
+    struct allow *allow; /* NULL: everybody who reaches us may do everything */
+    struct zap *zap;     /* NULL: the same */
+    struct zap_keys keys;
+    struct connections connections;
+    struct hello_limit hello_limit;
+    struct cut cuts[CUTS_MAX];
+    uint32_t cut_count;
+    int next_look_fd; /* of the round over all connections */
+    int64_t next_look_mono_us;
+    bool has_read_all;          /* in this round there was a moment without unread messages */
+    uint64_t unfinished_bytes;  /* of this round */
+    unsigned unfinished_halved; /* how often the limit of each connection has been halved */
     int wall_timer, mono_timer, signals;
     int64_t armed_wall_us, armed_mono_us;
     struct workers workers;
@@ -119,7 +147,7 @@ struct server {
     int64_t next_space_mono_us;
     int exit_code;
     struct server_counts counts;
-    struct log_limit mistakes_limit, backup_limit, connections_limit;
+    struct log_limit mistakes_limit, backup_limit, connections_limit, denied_limit, guard_limit;
 };
 
 /* --- server_socket.c -------------------------------------------------------------------------- */
@@ -138,8 +166,6 @@ void socket_suspect(struct server *server, uint32_t worker);
 void socket_read_monitor(struct server *server);
 /* Looks again at connections that seem broken. */
 void socket_probe(struct server *server);
-/* Cuts a connection. */
-void socket_cut(struct server *server, uint32_t worker);
 
 /* --- server_input.c --------------------------------------------------------------------------- */
 
@@ -148,6 +174,7 @@ struct request {
     uint32_t worker;
     struct bytes identity;
     int fd;
+    const struct allow_entry *peer; /* NULL: no list is in force */
     struct message_head head;
     struct wire_reader reader;
     uint64_t id;
@@ -161,6 +188,10 @@ struct event input_event(const struct server *server, const struct request *requ
  */
 void input_refuse(struct server *server, const struct request *request, enum status status,
                   const char *text);
+/* The same of who is not on the list (any more), and of what is no message at all: the connection
+ * is cut, too. */
+void input_refuse_and_cut(struct server *server, const struct request *request, enum status status,
+                          const char *text);
 /* Reads an array of at most ITEMS_MAX items with `read` into server->items. False: refused. */
 typedef void input_item(struct wire_reader *reader, union item *item);
 bool input_items(struct server *server, struct request *request, input_item *read, uint32_t *count);
@@ -176,6 +207,38 @@ handle records_put, records_remove, records_run_now, records_kick, records_sync_
     records_sync_chunk, records_sync_commit, records_sync_abort, records_pause, records_unpause,
     records_drain;
 handle look_get, look_list, look_peek, look_stats, look_workers, look_queues, look_backup;
+
+/* --- server_access.c -------------------------------------------------------------------------- */
+
+/* Reads the list and the key, starts the handler and tries it: without a list, nothing. False:
+ * said. */
+bool access_open(struct server *server);
+/* The ROUTER lets in only whom the handler lets in. Before bind. */
+bool access_protect(struct server *server);
+/* After the sockets are closed. */
+void access_close(struct server *server);
+/* The peer that libzmq noted on a message of a connection; NULL: not on the list. */
+const struct allow_entry *access_find(const struct server *server, uint32_t worker,
+                                      const char *user);
+/* Whether the message is one that its peer may send. False: answered. */
+bool access_allows(struct server *server, struct request *request);
+/* Whether the session may begin; cuts its credit to the peer's. Otherwise `why` says why not. */
+enum status access_hello(struct server *server, const struct request *request, struct hello *hello,
+                         const char **why);
+/* Reads the list again. Sessions that it does not allow any more end; a wrong one changes nothing.
+ */
+void access_reload(struct server *server);
+
+/* --- server_guard.c --------------------------------------------------------------------------- */
+
+/* A whole message came. */
+void guard_message(struct server *server, const struct request *request);
+/* It was malformed: the connection is cut when there were several, or at once. */
+void guard_mistake(struct server *server, const struct request *request, bool is_grave);
+/* Cuts a connection in a moment, when what was sent to it has arrived. */
+void guard_cut(struct server *server, struct bytes identity, int fd);
+void guard_turn(struct server *server);
+int64_t guard_next_mono_us(const struct server *server);
 
 /* --- server_records.c ------------------------------------------------------------------------- */
 

@@ -175,6 +175,9 @@ static void add_server(struct map *map, struct server *server, const struct sche
 {
     const struct server_counts *counts = &server->counts;
     struct store_health health;
+    struct zap_counts handshakes = {0};
+    if (server->zap)
+        handshakes = zap_get_counts(server->zap);
     store_get_health(server->store, &health);
     const struct {
         const char *name;
@@ -182,6 +185,11 @@ static void add_server(struct map *map, struct server *server, const struct sche
     } rows[] = {
         {"refused_total", counts->refused},
         {"refused_malformed_total", counts->refused_malformed},
+        {"refused_denied_total", counts->refused_denied},
+        {"refused_hello_total", counts->refused_hello},
+        {"refused_handshakes_total", handshakes.refused},
+        {"cut_connections_total", counts->cut_connections},
+        {"connections", (uint64_t)server->connections.open_count},
         {"refused_unknown_type_total", counts->refused_unknown},
         {"refused_no_session_total", counts->refused_session},
         {"refused_version_total", counts->refused_version},

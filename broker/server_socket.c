@@ -1,6 +1,9 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -97,12 +100,41 @@ static int check_path(const char *path)
     return is_stale ? 0 : EADDRINUSE;
 }
 
-static int bind_one(struct server *server, const char *endpoint)
+/* Between the look at the path and the bind another broker may come; so each holds a lock beside
+ * its socket as long as it lives. The file stays: to remove it would part those who hold it. */
+static int lock_path(const char *path)
 {
-    int is_v6 = strchr(endpoint, '[') != NULL;
-    int error = strncmp(endpoint, "ipc://", 6) == 0 ? check_path(endpoint + 6) : 0;
+    char name[sizeof(((struct sockaddr_un *)0)->sun_path) + sizeof(".lock")];
+    snprintf(name, sizeof(name), "%s.lock", path);
+    int fd = open(name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return errno;
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return 0; /* for the life of the process */
+    close(fd);
+    return EADDRINUSE;
+}
+
+static int bind_ipc(struct server *server, const char *endpoint)
+{
+    const char *path = endpoint + strlen("ipc://");
+    int error = lock_path(path);
+    if (!error)
+        error = check_path(path);
     if (error)
         return error;
+    if (zmq_bind(server->router, endpoint))
+        return zmq_errno();
+    /* Its owner's alone, as the umask has it; with a list that says who may come in, open to all.
+     */
+    return server->allow && chmod(path, 0666) ? errno : 0;
+}
+
+static int bind_one(struct server *server, const char *endpoint)
+{
+    if (strncmp(endpoint, "ipc://", 6) == 0)
+        return bind_ipc(server, endpoint);
+    int is_v6 = strchr(endpoint, '[') != NULL;
     return zmq_setsockopt(server->router, ZMQ_IPV6, &is_v6, sizeof(is_v6)) ||
                    zmq_bind(server->router, endpoint)
                ? zmq_errno()
@@ -141,6 +173,10 @@ bool socket_open(struct server *server)
             return fail(server, settings[i].name, NULL);
     if (zmq_setsockopt(server->router, ZMQ_MAXMSGSIZE, &frame_bytes_max, sizeof(frame_bytes_max)))
         return fail(server, "MAXMSGSIZE", NULL);
+    if (!access_open(server))
+        return false;
+    if (!access_protect(server))
+        return fail(server, "CURVE, ZAP_DOMAIN", NULL);
     return open_monitor(server) && bind_all(server);
 }
 
@@ -150,8 +186,10 @@ void socket_close(struct server *server)
         zmq_close(server->router);
     if (server->monitor)
         zmq_close(server->monitor);
+    access_close(server);
     if (server->context)
         zmq_ctx_term(server->context);
+    connections_release(&server->connections);
     server->router = server->monitor = server->context = NULL;
 }
 
@@ -176,11 +214,20 @@ static void handle_message(struct server *server, zmq_msg_t *identity, zmq_msg_t
         .fd = zmq_msg_get(frame, ZMQ_SRCFD),
     };
     request.worker = workers_find(&server->workers, request.identity);
+    guard_message(server, &request);
     server->counts.messages_in++;
     server->counts.bytes_in += zmq_msg_size(frame);
+    if (server->allow) { /* the frame of the identity may be without its metadata: see libzmq */
+        request.peer = access_find(server, request.worker, zmq_msg_gets(frame, "User-Id"));
+        if (!request.peer) {
+            drop_rest(server, frame);
+            input_refuse_and_cut(server, &request, STATUS_DENIED, "this peer is not on the list");
+            return;
+        }
+    }
     if (zmq_msg_more(frame)) {
         drop_rest(server, frame);
-        input_refuse(server, &request, STATUS_MALFORMED, "a message is one frame");
+        input_refuse_and_cut(server, &request, STATUS_MALFORMED, "a message is one frame");
         return;
     }
     input_message(server, &request, zmq_msg_data(frame), zmq_msg_size(frame));
@@ -207,8 +254,12 @@ uint32_t socket_read(struct server *server)
 {
     uint32_t count = 0;
     server->turn_items = 0;
-    while (count < INPUT_MESSAGES_MAX && server->turn_items < INPUT_ITEMS_MAX && read_one(server))
-        count++;
+    bool has_more = true;
+    while (has_more && count < INPUT_MESSAGES_MAX && server->turn_items < INPUT_ITEMS_MAX) {
+        has_more = read_one(server);
+        count += has_more;
+    }
+    server->has_read_all |= !has_more;
     return count;
 }
 
@@ -249,6 +300,7 @@ static void on_accept(struct server *server, int fd)
 {
     uint64_t held_back;
     workers_forget_stranger(&server->workers, fd);
+    connections_open(&server->connections, fd, server->now.mono_us);
     if (fd < server->fd_end)
         return;
     shutdown(fd, SHUT_RDWR);
@@ -262,6 +314,7 @@ static void on_accept(struct server *server, int fd)
 static void on_disconnect(struct server *server, int fd)
 {
     uint32_t number = workers_find_fd(&server->workers, fd);
+    connections_close(&server->connections, fd);
     if (number == SLAB_NONE) {
         workers_note_stranger(&server->workers, fd); /* its HELLO may still be to be read */
         return;
@@ -337,14 +390,4 @@ void socket_probe(struct server *server)
         if (broken)
             give_up(server, number);
     }
-}
-
-/* The descriptor may have been closed and be another connection's by now. What libzmq closed, it
- * told the monitor before; then the worker is suspect, and nothing needs to be cut. */
-void socket_cut(struct server *server, uint32_t number)
-{
-    socket_read_monitor(server);
-    const struct worker *worker = workers_at(&server->workers, number);
-    if (worker->fd >= 0 && !worker->probes_left)
-        shutdown(worker->fd, SHUT_RDWR); /* never close: it is libzmq's */
 }

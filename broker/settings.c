@@ -142,6 +142,16 @@ const char *set_insecure(struct options *options, const char *value)
     return NULL;
 }
 
+static const char *set_curve_key(struct options *options, const char *value)
+{
+    return set_text(options->curve_key, PATH_BYTES, value);
+}
+
+static const char *set_allow(struct options *options, const char *value)
+{
+    return set_text(options->allow, PATH_BYTES, value);
+}
+
 static const char *set_heartbeat(struct options *options, const char *value)
 {
     int64_t us = 0;
@@ -286,6 +296,9 @@ const struct setting settings[SETTINGS] = {
      set_sync},
     {"log-format", "FORMAT", "text (default) or json", set_log_format},
     {"log-level", "LEVEL", "error, warning, notice, info (default) or debug", set_log_level},
+    {"curve-key", "FILE", "Encrypt and authenticate all connections with this key (everdue keygen)",
+     set_curve_key},
+    {"allow", "FILE", "Who may connect, and what each of them may do", set_allow},
     {"insecure-plaintext", "true", "Allow plain TCP on addresses beyond loopback", set_insecure},
     {"heartbeat", "DURATION", "Of sessions that name none (5s)", set_heartbeat},
     {"lease", "DURATION", "Of sessions that name none (60s)", set_lease},

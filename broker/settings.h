@@ -15,7 +15,7 @@ struct setting {
     set_value *set;
 };
 
-enum { SETTINGS = 19 };
+enum { SETTINGS = 21 };
 extern const struct setting settings[SETTINGS];
 
 /* Adds endpoints to those that are there. */

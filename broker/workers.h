@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "allow.h"
 #include "slab.h"
 #include "table.h"
 #include "wire.h"
@@ -22,7 +23,7 @@ struct worker {
     bool is_ipc;
     bool is_here;        /* the entry is in use */
     uint8_t probes_left; /* the connection seems broken: looks that are still to be taken */
-    uint32_t mistakes;   /* messages that were malformed */
+    const struct allow_entry *peer; /* who it is; NULL: no list is in force */
 };
 
 struct workers {

@@ -29,6 +29,7 @@ STALE, GONE, NOT_FOUND, BUSY, NO_SPACE, TOO_LARGE = range(-1, -7, -1)
 BAD_KEY, BAD_TIME, BAD_FIELD, TOO_MANY, CONFLICT, MISMATCH = range(-7, -13, -1)
 PRUNE_GUARD, DUPLICATE, LEASED, NOT_PARKED, PARKED, DRAINING = range(-13, -19, -1)
 TIMED_OUT, NO_SESSION, NO_NEXT, MALFORMED, UNKNOWN_TYPE, VERSION = range(-19, -25, -1)
+DENIED = -25
 
 WAITING, READY, AT_WORK, ASIDE = 1, 2, 4, 8  # bits of a record's status
 REPORT_OK, REPORT_RETRY, REPORT_PARK, REPORT_REMOVE = range(4)
@@ -70,8 +71,9 @@ class Record:
 class Peer:
     """One DEALER. `uid` and the leases are what outlives its connections."""
 
-    def __init__(self, endpoint, silent=False):
+    def __init__(self, endpoint, silent=False, keys=None):
         self.endpoint = endpoint
+        self.keys = keys    # of CURVE: the server's public one, our public and secret ones
         self.silent = silent
         self.uid = os.urandom(16)
         self.id = 0
@@ -90,6 +92,9 @@ class Peer:
         self.socket = zmq.Context.instance().socket(zmq.DEALER)
         self.socket.linger = 0
         self.socket.reconnect_ivl = 20
+        if self.keys:
+            (self.socket.curve_serverkey, self.socket.curve_publickey,
+             self.socket.curve_secretkey) = self.keys
         self.socket.connect(self.endpoint)
 
     def close(self):

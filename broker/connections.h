@@ -1,0 +1,40 @@
+/* connections.h - what is known of each connection by its descriptor, from its beginning on.
+ *
+ * A connection has an entry here before it has said anything; what has said HELLO has one among the
+ * workers, too. Pure: descriptors are numbers here.
+ */
+#ifndef EVERDUE_CONNECTIONS_H
+#define EVERDUE_CONNECTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct connection {
+    int64_t since_mono_us;
+    uint64_t taken_bytes; /* had come in when it was looked at after its last message */
+    uint8_t mistakes;     /* malformed messages */
+    bool is_open;
+    bool has_session;
+    bool has_spoken; /* a whole message came since it was looked at last */
+};
+
+struct connections {
+    struct connection *list; /* by descriptor */
+    int room;
+    int open_count;
+    int stranger_count; /* open, without a session */
+};
+
+void connections_release(struct connections *connections);
+
+/* Without memory for it a connection has no entry: nothing is counted against it. */
+void connections_open(struct connections *connections, int fd, int64_t mono_us);
+void connections_close(struct connections *connections, int fd);
+
+/* NULL: not known. */
+struct connection *connections_find(const struct connections *connections, int fd);
+
+void connections_set_session(struct connections *connections, int fd, bool has_session);
+
+#endif

@@ -1,0 +1,196 @@
+#include <string.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <zmq.h>
+
+#include <linux/tcp.h>
+
+#include "server_internal.h"
+
+enum {
+    LOOK_US = 250000,      /* between two rounds over all connections, */
+    LOOK_OPEN = 1024,      /* longer by as much for so many of them, */
+    LOOK_NEXT_US = 20000,  /* and between the parts of a round, */
+    LOOK_FDS = 512,        /* which have so many descriptors */
+    CUT_DELAY_US = 100000, /* for the refusal to arrive */
+    STRANGERS_FREE = 256,  /* connections that may stay without HELLO */
+    STRANGER_US = 5000000, /* beyond them: for so long */
+};
+enum {
+    UNFINISHED_MAX = 16 << 20, /* bytes of a message that is not whole, of one connection, */
+    UNFINISHED_ALL = 64 << 20, /* of all together: beyond that the limit of each falls, */
+    HALVINGS_MAX = 3,          /* a whole message stays allowed */
+    UNREAD_TIMES = 4, /* and rises while there are whole messages that have not been read */
+};
+
+/* --- cutting ---------------------------------------------------------------------------------- */
+
+/* The descriptor may have been closed and be another connection's by now. What libzmq closes it has
+ * told the monitor before, and has taken away the way to that peer: so a peer that can still be
+ * written to is the one behind the descriptor that came with its message. */
+static void cut_now(struct server *server, struct bytes identity, int fd)
+{
+    int events;
+    size_t size = sizeof(events);
+    socket_read_monitor(server);
+    zmq_getsockopt(server->router, ZMQ_EVENTS, &events, &size); /* lets libzmq take notice */
+    wire_buffer_clear(&server->out);
+    message_write_head(&server->out, MESSAGE_PING, 1);
+    wire_write_uint(&server->out, 0);
+    if (fd >= 0 && connections_find(&server->connections, fd) &&
+        socket_send_to(server, identity, server->out.data, server->out.count)) {
+        shutdown(fd, SHUT_RDWR); /* never close: it is libzmq's */
+        server->counts.cut_connections++;
+    }
+}
+
+void guard_cut(struct server *server, struct bytes identity, int fd)
+{
+    for (uint32_t i = 0; i < server->cut_count; i++)
+        if (server->cuts[i].fd == fd)
+            return;
+    if (identity.count > IDENTITY_BYTES_MAX)
+        return;
+    if (server->cut_count == CUTS_MAX) {
+        cut_now(server, identity, fd);
+        return;
+    }
+    struct cut *cut = &server->cuts[server->cut_count++];
+    *cut = (struct cut){.identity_bytes = (uint8_t)identity.count,
+                        .fd = fd,
+                        .at_mono_us = server->now.mono_us + CUT_DELAY_US};
+    memcpy(cut->identity, identity.data, identity.count);
+}
+
+static void carry_out_cuts(struct server *server)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < server->cut_count; i++) {
+        struct cut cut = server->cuts[i];
+        if (cut.at_mono_us <= server->now.mono_us)
+            cut_now(server, (struct bytes){cut.identity, cut.identity_bytes}, cut.fd);
+        else
+            server->cuts[kept++] = cut;
+    }
+    server->cut_count = kept;
+}
+
+/* --- messages --------------------------------------------------------------------------------- */
+
+void guard_message(struct server *server, const struct request *request)
+{
+    struct connection *connection = connections_find(&server->connections, request->fd);
+    if (connection)
+        connection->has_spoken = true;
+}
+
+void guard_mistake(struct server *server, const struct request *request, bool is_grave)
+{
+    struct connection *connection = connections_find(&server->connections, request->fd);
+    if (!connection)
+        return;
+    connection->mistakes++;
+    if (is_grave || connection->mistakes >= MISTAKES_MAX)
+        guard_cut(server, request->identity, request->fd);
+}
+
+/* --- looking at all --------------------------------------------------------------------------- */
+
+/* Bytes of TCP that libzmq has taken in; false: not TCP, or gone. */
+static bool bytes_taken(int fd, uint64_t *bytes)
+{
+    struct tcp_info info;
+    socklen_t size = sizeof(info);
+    int unread = 0;
+    memset(&info, 0, sizeof(info));
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) || ioctl(fd, FIONREAD, &unread))
+        return false;
+    *bytes = (uint64_t)info.tcpi_bytes_received - (uint64_t)unread;
+    return true;
+}
+
+static void end_connection(struct server *server, int fd, const char *why, uint64_t bytes)
+{
+    uint64_t held_back;
+    shutdown(fd, SHUT_RDWR); /* what the monitor says last is that it is open */
+    server->counts.cut_connections++;
+    if (log_limit_allows(&server->guard_limit, server->now.mono_us, &held_back))
+        log_line(LOG_WARNING, "a connection was cut", "why", why, "bytes",
+                 bytes ? log_u64(bytes) : NULL, "more", log_u64(held_back), NULL);
+}
+
+/* A message is handed on when it is whole. What comes of one that never ends lies in memory, and
+ * libzmq has no limit for it; the bytes that came in since the last whole message tell. */
+static void look_at_unfinished(struct server *server, int fd, struct connection *connection)
+{
+    uint64_t bytes;
+    if (!bytes_taken(fd, &bytes))
+        return;
+    if (connection->has_spoken)
+        connection->taken_bytes = bytes;
+    connection->has_spoken = false;
+    uint64_t unfinished = bytes - connection->taken_bytes;
+    server->unfinished_bytes += unfinished;
+    uint64_t most = UNFINISHED_MAX >> server->unfinished_halved;
+    if (unfinished > most * (server->has_read_all ? 1 : UNREAD_TIMES))
+        end_connection(server, fd, "a message that does not end", unfinished);
+}
+
+static void look_at(struct server *server, int fd, struct connection *connection)
+{
+    int64_t age_us = server->now.mono_us - connection->since_mono_us;
+    if (!connection->has_session && age_us > STRANGER_US &&
+        server->connections.stranger_count > STRANGERS_FREE) {
+        end_connection(server, fd, "too many connections without hello", 0);
+        return;
+    }
+    look_at_unfinished(server, fd, connection);
+}
+
+/* Many that each stay below the limit are too much together: then the limit falls. */
+static void end_round(struct server *server)
+{
+    if (server->unfinished_bytes <= UNFINISHED_ALL)
+        server->unfinished_halved = 0;
+    else if (server->unfinished_halved < HALVINGS_MAX)
+        server->unfinished_halved++;
+    server->unfinished_bytes = 0;
+    server->has_read_all = false;
+    server->next_look_fd = 0;
+}
+
+static void look_at_some(struct server *server)
+{
+    const struct connections *connections = &server->connections;
+    int end = server->next_look_fd + LOOK_FDS;
+    bool is_last = end >= connections->room;
+    socket_read_monitor(server); /* so that those which are open here are */
+    for (int fd = server->next_look_fd; fd < (is_last ? connections->room : end); fd++) {
+        struct connection *connection = connections_find(connections, fd);
+        if (connection)
+            look_at(server, fd, connection);
+    }
+    server->next_look_fd = end;
+    if (is_last)
+        end_round(server);
+    int64_t round_us = LOOK_US * (1 + (int64_t)connections->open_count / LOOK_OPEN);
+    server->next_look_mono_us = server->now.mono_us + (is_last ? round_us : LOOK_NEXT_US);
+}
+
+void guard_turn(struct server *server)
+{
+    if (server->cut_count)
+        carry_out_cuts(server);
+    if (server->connections.open_count && server->now.mono_us >= server->next_look_mono_us)
+        look_at_some(server);
+}
+
+int64_t guard_next_mono_us(const struct server *server)
+{
+    int64_t next_us = server->connections.open_count ? server->next_look_mono_us : TIME_US_NEVER;
+    for (uint32_t i = 0; i < server->cut_count; i++)
+        if (server->cuts[i].at_mono_us < next_us)
+            next_us = server->cuts[i].at_mono_us;
+    return next_us;
+}

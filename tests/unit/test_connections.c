@@ -1,0 +1,85 @@
+#include "connections.h"
+#include "hello_limit.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void a_connection_is_known_from_its_beginning_to_its_end(void **state)
+{
+    (void)state;
+    struct connections connections = {0};
+    assert_null(connections_find(&connections, 7));
+    connections_open(&connections, 7, 100);
+    connections_open(&connections, 3000, 200);
+    assert_int_equal(connections_find(&connections, 7)->since_mono_us, 100);
+    assert_int_equal(connections_find(&connections, 3000)->since_mono_us, 200);
+    assert_null(connections_find(&connections, 8));
+    assert_int_equal(connections.open_count, 2);
+    connections_close(&connections, 7);
+    connections_close(&connections, 7);
+    assert_null(connections_find(&connections, 7));
+    assert_int_equal(connections.open_count, 1);
+    connections_release(&connections);
+}
+
+static void strangers_are_those_without_a_session(void **state)
+{
+    (void)state;
+    struct connections connections = {0};
+    for (int fd = 5; fd < 8; fd++)
+        connections_open(&connections, fd, 0);
+    connections_set_session(&connections, 5, true);
+    connections_set_session(&connections, 5, true);
+    assert_int_equal(connections.stranger_count, 2);
+    connections_close(&connections, 5);
+    connections_close(&connections, 6);
+    assert_int_equal(connections.stranger_count, 1);
+    connections_open(&connections, 7, 1); /* its end was not told: another one begins */
+    assert_int_equal(connections.stranger_count, 1);
+    connections_set_session(&connections, 7, true);
+    connections_set_session(&connections, 7, false);
+    assert_int_equal(connections.stranger_count, 1);
+    connections_release(&connections);
+}
+
+static void nothing_is_kept_for_numbers_that_are_no_descriptors(void **state)
+{
+    (void)state;
+    struct connections connections = {0};
+    connections_open(&connections, -1, 0);
+    connections_open(&connections, INT32_MAX, 0);
+    connections_close(&connections, -1);
+    connections_set_session(&connections, INT32_MAX, true);
+    assert_int_equal(connections.open_count, 0);
+    assert_null(connections.list);
+    connections_release(&connections);
+}
+
+static void a_session_may_begin_so_often_and_again_later(void **state)
+{
+    (void)state;
+    struct hello_limit *limit = calloc(1, sizeof(*limit));
+    uint8_t uid[SESSION_UID_BYTES] = {1}, other[SESSION_UID_BYTES] = {2};
+    for (int i = 0; i < HELLOS_MAX; i++)
+        assert_true(hello_limit_allows(limit, uid, 1000 + i));
+    assert_false(hello_limit_allows(limit, uid, 2000));
+    assert_true(hello_limit_allows(limit, other, 2000));
+    assert_false(hello_limit_allows(limit, uid, 1000 + HELLOS_US - 1));
+    assert_true(hello_limit_allows(limit, uid, 1000 + HELLOS_US));
+    free(limit);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_connection_is_known_from_its_beginning_to_its_end),
+        cmocka_unit_test(strangers_are_those_without_a_session),
+        cmocka_unit_test(nothing_is_kept_for_numbers_that_are_no_descriptors),
+        cmocka_unit_test(a_session_may_begin_so_often_and_again_later),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
