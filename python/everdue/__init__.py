@@ -11,7 +11,9 @@ Where to read on: client.py, worker.py, compat.py (HeapManager). Written from do
 wire.py has its numbers, connection.py its rules for sessions, leases.py those for leases.
 """
 
-from .client import Client
+__version__ = "0.1.0"
+
+from .client import Client  # noqa: E402
 from .connection import Curve
 from .errors import (BadResult, Conflict, EverdueError, NotAllowed, Refused, SyncRefused, TimedOut,
                      Unreachable)
@@ -19,6 +21,5 @@ from .records import Record, Task
 from .results import handler
 from .wire import Status
 
-__version__ = "0.1.0"
 __all__ = ["BadResult", "Client", "Conflict", "Curve", "EverdueError", "NotAllowed", "Record",
            "Refused", "Status", "SyncRefused", "Task", "TimedOut", "Unreachable", "handler"]

@@ -24,7 +24,8 @@ from .leases import LeaseBook
 from .log import Log
 from .records import Task
 
-STOPPED, TIMED_OUT, NOT_ALLOWED, MISTAKE = 0, 75, 77, 78  # exit statuses
+# Exit statuses, those of everdue-worker and sysexits.
+STOPPED, OUR_BUG, TIMED_OUT, OTHER_VERSION, NOT_ALLOWED, MISTAKE = 0, 70, 75, 76, 77, 78
 CREDIT = 16       # of a process whose handler gets one task a call
 LAST_WORDS_S = 2.0
 
@@ -177,9 +178,10 @@ class Agent:
         try:
             self.serve()
         except NotAllowed as error:
-            self.end_for(NOT_ALLOWED, str(error))
+            is_version = error.status == wire.Status.VERSION
+            self.end_for(OTHER_VERSION if is_version else NOT_ALLOWED, str(error))
         except BaseException:
-            self.end_for(70, traceback.format_exc())
+            self.end_for(OUR_BUG, traceback.format_exc())
 
     def end_for(self, status: int, reason: str) -> None:
         """There will be no session. The handler may be in the middle of something: end after it,

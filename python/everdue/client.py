@@ -121,7 +121,11 @@ class Client:
             self.connection.turn(left_s)
 
     def silence(self) -> Unreachable | TimedOut:
+        """Why there was no answer. A host that vanished breaks no connection for a long time, so
+        the next call begins with a new one; where there are leases heartbeats see to that."""
         if self.connection.is_open:
+            if self.connection.leases is None:
+                self.connection.renew()
             return TimedOut(f"{self.endpoint} did not answer within {self.timeout:g} s")
         return Unreachable(f"no broker at {self.endpoint} after {self.timeout:g} s. Is it running? "
                            "Try: everdue-broker, or: everdue dev")

@@ -16,7 +16,12 @@ class TimedOut(EverdueError):
 
 
 class NotAllowed(EverdueError):
-    """Security or the protocol's version forbids the session: trying again would not help."""
+    """Security or the protocol's version forbids the session: trying again would not help.
+    `status` is the broker's number for it (wire.Status)."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class Refused(EverdueError):

@@ -15,7 +15,27 @@ MEMBERS = frozenset(["key", "due", "due_ms", "in", "every", "rank", "group", "on
                      "payload_b64", "memo", "memo_b64"])
 
 
-class Task:
+class Body:
+    """What tasks and records have in common."""
+
+    __slots__ = ()
+
+    @property
+    def payload(self) -> Any:
+        """What the source says: its JSON value, its bytes where it is no JSON, else None."""
+        return values.from_payload(self.payload_bytes)
+
+    @property
+    def memo(self) -> Any:
+        """What the last report left for the next run, in the same way."""
+        return values.from_payload(self.memo_bytes)
+
+    @property
+    def due(self) -> datetime.datetime:
+        return values.to_datetime(self.due_us)
+
+
+class Task(Body):
     """A record that is out at this process: what a handler gets.
 
     Numbers end with their unit. `lease` only ever grows, so it can be handed on as a fence.
@@ -41,20 +61,6 @@ class Task:
         self.cancelled = False  # the lease has ended otherwise: stop when it is convenient
 
     @property
-    def payload(self) -> Any:
-        """What the source says: its JSON value, its bytes where it is no JSON, else None."""
-        return values.from_payload(self.payload_bytes)
-
-    @property
-    def memo(self) -> Any:
-        """What the last report left for this run, in the same way."""
-        return values.from_payload(self.memo_bytes)
-
-    @property
-    def due(self) -> datetime.datetime:
-        return values.to_datetime(self.due_us)
-
-    @property
     def lateness_ms(self) -> float:
         """The moment of dispatch minus due."""
         return self.lateness_us / 1000
@@ -78,7 +84,7 @@ class Task:
         return f"<Task {self.queue}/{self.key} lease {self.lease}>"
 
 
-class Record:
+class Record(Body):
     """A record as the broker tells it. Times are microseconds since the epoch, UTC."""
 
     __slots__ = ("queue", "key", "status", "due_us", "every_us", "rank", "group", "once",
@@ -100,18 +106,6 @@ class Record:
     def state_name(self) -> str:
         """waiting, ready, leased or parked."""
         return STATE_NAMES.get(self.status, str(self.status))
-
-    @property
-    def payload(self) -> Any:
-        return values.from_payload(self.payload_bytes)
-
-    @property
-    def memo(self) -> Any:
-        return values.from_payload(self.memo_bytes)
-
-    @property
-    def due(self) -> datetime.datetime:
-        return values.to_datetime(self.due_us)
 
     def fields(self) -> list:
         """As in an answer to GET, LIST or PEEK."""

@@ -4,7 +4,8 @@
 
 `function` is one that @everdue.handler made, or a plain function of a task. It is imported in each
 process, with the current folder first in the path. Exit status: 0 stopped; 64 usage; 75 a run had to
-be ended; 77 the broker refused; 78 the handler's mistake, or it asked to stop.
+be ended; 76 another version of the protocol; 77 the broker refused; 78 the handler's mistake, or it
+asked to stop.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ import argparse
 import importlib
 import os
 import sys
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, NoReturn, Sequence
 
-from . import values
+import msgpack
+import zmq
+
+from . import __version__, values
 from .agent import MISTAKE, Agent, Options
 from .client import ENDPOINT
 from .connection import Curve
@@ -30,17 +34,36 @@ class Usage(Exception):
     """A mistake on the command line."""
 
 
+class Parser(argparse.ArgumentParser):
+    """With the exit status of the other programs."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(64, f"{self.prog}: {message}\n")
+
+
+def as_argument(convert: Callable[[str], Any]) -> Callable[[str], Any]:
+    """With the words of `convert` about what is wrong, instead of argparse's."""
+    def converted(text: str) -> Any:
+        try:
+            return convert(text)
+        except (TypeError, ValueError) as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return converted
+
+
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Flags win over variables (EVERDUE_BROKER, EVERDUE_QUEUE with blanks between several, ...)."""
     def said(name: str, default: str | None = None) -> str | None:
         return os.environ.get("EVERDUE_" + name) or default
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python3 -m everdue.worker", description=__doc__.splitlines()[0],
         epilog="Durations are written 250ms 30s 5m 1h30m 2d. Each option can be set by a variable, "
                "the flag wins: EVERDUE_BROKER, EVERDUE_QUEUE, EVERDUE_WORKERS and so on.")
     add = parser.add_argument
     add("handler", metavar="MODULE:FUNCTION")
+    add("-V", "--version", action="version", version=versions())
     add("--broker", default=said("BROKER", ENDPOINT), help="where the broker listens (%(default)s)")
     add("--queue", action="append", help="queue to work on; may be repeated (default)")
     add("-n", "--workers", default=said("WORKERS", "auto"),
@@ -49,15 +72,15 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="the most that -n may ask for (%(default)s)")
     add("--credit", type=int, default=said("CREDIT"), help="records held by each process (16, or "
         "twice the batch)")
-    add("--every", type=values.duration_us, default=said("EVERY"),
+    add("--every", type=as_argument(values.duration_us), default=said("EVERY"),
         help="next time of a record for which neither result nor record name one")
-    add("--lease", type=values.duration_ms, default=said("LEASE", "60s"),
+    add("--lease", type=as_argument(values.duration_ms), default=said("LEASE", "60s"),
         help="length of a lease (60s); extended while a run lasts")
-    add("--timeout", type=values.duration_s, default=said("TIMEOUT", "10m"),
+    add("--timeout", type=as_argument(values.duration_s), default=said("TIMEOUT", "10m"),
         help="of one run; its process ends then and another is started (10m)")
-    add("--stop-timeout", type=values.duration_s, default=said("STOP_TIMEOUT", "8s"),
+    add("--stop-timeout", type=as_argument(values.duration_s), default=said("STOP_TIMEOUT", "8s"),
         help="how long to finish after SIGTERM (8s); the rest is given back")
-    add("--heartbeat", type=values.duration_ms, default=said("HEARTBEAT", "5s"),
+    add("--heartbeat", type=as_argument(values.duration_ms), default=said("HEARTBEAT", "5s"),
         help="of the connection with the broker (5s)")
     add("--name", default=said("NAME"), help="shown by everdue workers (default host:pid)")
     add("--curve-server", default=said("CURVE_SERVER"), help="the broker's public CURVE key")
@@ -67,6 +90,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     options.queue = options.queue or (said("QUEUE") or "").split()
     return options
+
+
+def versions() -> str:
+    """Of this package and what it stands on."""
+    return (f"everdue {__version__} (pyzmq {zmq.__version__}, libzmq {zmq.zmq_version()}, msgpack "
+            f"{'.'.join(map(str, msgpack.version))}, Python {sys.version.split()[0]})")
 
 
 def load(name: str) -> Handler:
