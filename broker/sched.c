@@ -271,6 +271,8 @@ static void durable(struct sched *sched)
         }
     }
     sched->dirty_count[parity] = 0;
+    sched->durable_seals = sched->seals;
+    take_look_again(sched);
 }
 
 enum status sched_step(struct sched *sched, const struct event *event, struct effects *effects)
@@ -469,5 +471,6 @@ enum status sched_seal(struct sched *sched, struct store_batch *batch)
     store_batch_clear(sched->rows);
     sched->is_meta_dirty = false;
     sched->parity ^= 1;
+    sched->seals++;
     return STATUS_OK;
 }

@@ -214,14 +214,24 @@ static bool take_serve(struct sched *sched, struct queue *queue, uint32_t id, ui
     return count > 0;
 }
 
-/* What is held back may be let go: takes wait for that. */
-static bool is_holding_back(const struct sched *sched)
+/* A detached lease outlives its session anyway. */
+static bool may_serve(const struct sched *sched, const struct take_wait *take)
 {
-    return sched->grace_end_mono_us != TIME_US_NEVER || sched->is_letting_go;
+    return take->detached || session_may_hold(sched, session_at(sched, take->session));
 }
 
-void take_end_grace(struct sched *sched)
+/* What is held back may be let go, and a session becomes durable: takes wait for that. */
+static bool must_wait(const struct sched *sched, const struct take_wait *take, bool can_serve)
 {
+    return sched->grace_end_mono_us != TIME_US_NEVER || sched->is_letting_go ||
+           (can_serve && !may_serve(sched, take));
+}
+
+void take_look_again(struct sched *sched)
+{
+    if (!sched->has_put_off_takes)
+        return;
+    sched->has_put_off_takes = false;
     for (uint32_t i = 0; i < sched->queue_count; i++)
         for (uint32_t id = sched->queues[i]->first_take; id != SLAB_NONE;
              id = take_at(sched, id)->after)
@@ -234,8 +244,10 @@ void take_pass_time(struct sched *sched, struct moment now, struct effects *effe
         uint32_t id = heap_first(&sched->take_ends);
         struct queue *queue = sched->queues[take_at(sched, id)->queue];
         bool can_serve = queue->ready.count && !queue->is_paused && !sched->is_draining;
-        if (is_holding_back(sched)) { /* take_end_grace puts its time right again */
+        if (must_wait(sched, take_at(sched, id),
+                      can_serve)) { /* take_look_again puts its time right */
             heap_move(&sched->take_ends, id, TIME_US_END - 1);
+            sched->has_put_off_takes = true;
             continue;
         }
         if (can_serve && take_serve(sched, queue, id, UINT32_MAX, now, effects))
@@ -261,9 +273,10 @@ void take_drop_session(struct sched *sched, uint32_t session)
 
 /* --- shares ----------------------------------------------------------------------------------- */
 
-static uint32_t free_credit(const struct session *session)
+static uint32_t free_credit(const struct sched *sched, const struct session *session)
 {
-    bool is_here = session->lost_mono_us == TIME_US_NEVER && session->resume_left == 0;
+    bool is_here = session->lost_mono_us == TIME_US_NEVER && session->resume_left == 0 &&
+                   session_may_hold(sched, session);
     uint32_t used = session->held - session->taken;
     return is_here && session->credit > used ? session->credit - used : 0;
 }
@@ -273,20 +286,27 @@ static uint32_t fair_share(const struct sched *sched, const struct queue *queue)
 {
     uint32_t eligible = 0;
     for (uint32_t i = 0; i < queue->subscriber_count; i++)
-        if (free_credit(session_at(sched, queue->subscribers[i])))
+        if (free_credit(sched, session_at(sched, queue->subscribers[i])))
             eligible++;
     for (uint32_t id = queue->first_take; id != SLAB_NONE; id = take_at(sched, id)->after)
-        eligible++;
+        if (may_serve(sched, take_at(sched, id)))
+            eligible++;
     return eligible ? (queue->ready.count + eligible - 1) / eligible : 0;
 }
 
 static uint32_t grant_takes(struct sched *sched, struct queue *queue, uint32_t share,
                             struct moment now, struct effects *effects)
 {
-    uint32_t served = 0;
-    while (take_exists(queue) && queue->ready.count &&
-           take_serve(sched, queue, queue->first_take, share, now, effects))
-        served++;
+    uint32_t served = 0, id = queue->first_take;
+    while (id != SLAB_NONE && queue->ready.count) { /* ends with the list */
+        uint32_t after = take_at(sched, id)->after;
+        if (may_serve(sched, take_at(sched, id))) {
+            if (!take_serve(sched, queue, id, share, now, effects))
+                break;
+            served++;
+        }
+        id = after;
+    }
     return served;
 }
 
@@ -306,7 +326,7 @@ static uint32_t grant_streams(struct sched *sched, struct queue *queue, uint32_t
             .lease_us = session->lease_us,
         };
         struct grant grant = {&grantee, now, effects};
-        uint32_t max = free_credit(session);
+        uint32_t max = free_credit(sched, session);
         granted += grant_some(sched, queue, max < share ? max : share, &grant);
     }
     return granted;

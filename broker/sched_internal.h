@@ -205,6 +205,9 @@ void session_seen(struct sched *sched, const struct event *event);
 void session_pass_time(struct sched *sched, struct moment now, struct effects *effects);
 /* It may hold leases from now on. */
 void session_write(struct sched *sched, uint32_t slot);
+/* Whether it may be given leases: after a crash nobody would wait for one whose row is not durable,
+ * and what it holds would be given away. Without memory for a row there is no such promise. */
+bool session_may_hold(const struct sched *sched, const struct session *session);
 /* One more of its leases was announced. */
 void session_announced(struct sched *sched, uint32_t slot, struct moment now);
 struct bytes session_name(const struct sched *sched, uint32_t slot);
@@ -213,8 +216,8 @@ struct bytes session_name(const struct sched *sched, uint32_t slot);
 
 void grant_ready(struct sched *sched, struct moment now, struct effects *effects);
 enum status take_begin(struct sched *sched, const struct event *event, struct effects *effects);
-/* All that was held back since the restart has been let go. */
-void take_end_grace(struct sched *sched);
+/* Takes that waited for the end of the grace, or for their session, are looked at again. */
+void take_look_again(struct sched *sched);
 void take_pass_time(struct sched *sched, struct moment now, struct effects *effects);
 void take_drop_session(struct sched *sched, uint32_t session);
 bool take_exists(const struct queue *queue);

@@ -294,7 +294,7 @@ void load_end_grace(struct sched *sched, struct moment now)
     sched->grace_end_mono_us = TIME_US_NEVER;
     sched->is_letting_go = sched->held_cursor < sched->held_end;
     if (!sched->is_letting_go)
-        take_end_grace(sched);
+        take_look_again(sched);
     for (uint32_t i = 0; i < sched->expected_count; i++) {
         const struct expected *expected = &sched->expected[i];
         uint64_t uid[2];
@@ -324,5 +324,5 @@ void load_let_go(struct sched *sched, uint32_t *budget, struct moment now)
     }
     sched->is_letting_go = sched->held_cursor < sched->held_end;
     if (!sched->is_letting_go)
-        take_end_grace(sched);
+        take_look_again(sched);
 }

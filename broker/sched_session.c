@@ -140,6 +140,12 @@ void session_write(struct sched *sched, uint32_t slot)
     memcpy(uid, session->uid, sizeof(uid));
     session->is_stored =
         !sched_write_row(sched, STORE_SESSIONS, uid[0], uid[1], session->name, session->name_bytes);
+    session->stored_seal = sched->seals + 1;
+}
+
+bool session_may_hold(const struct sched *sched, const struct session *session)
+{
+    return !session->is_stored || session->stored_seal <= sched->durable_seals;
 }
 
 /* --- hello ------------------------------------------------------------------------------------ */

@@ -117,6 +117,7 @@ struct session {
     int64_t lost_mono_us; /* disconnected: when it is lost; TIME_US_NEVER: connected */
     bool known;
     bool is_stored;
+    uint64_t stored_seal; /* is_stored: the batch that its row is in */
     uint64_t reports_ok, reports_failed;
 };
 
@@ -208,11 +209,14 @@ struct sched {
     uint32_t *dirty[2];
     uint32_t dirty_count[2], dirty_room[2];
     unsigned parity; /* of the batch that fills */
+    uint64_t seals;  /* batches sealed */
+    uint64_t durable_seals;
     bool is_meta_dirty;
     struct store_batch *rows; /* rows for the next seal */
 
     bool is_loading;
     bool is_draining;
+    bool has_put_off_takes;
     bool has_more_grants; /* the last GRANT stopped at its bound */
     struct drain_wait drains[DRAIN_WAITS_MAX];
     uint32_t drain_count;

@@ -356,6 +356,19 @@ static void become_durable(struct model *model)
 
 /* --- one step --------------------------------------------------------------------------------- */
 
+void model_make_known(struct model *model, uint32_t session)
+{
+    model->now.is_known[model->sessions[session].uid] = true;
+    if (!model->sessions[session].known_seal)
+        model->sessions[session].known_seal = model->seal + 1;
+}
+
+bool model_may_hold(const struct model *model, uint32_t session)
+{
+    uint64_t seal = model->sessions[session].known_seal;
+    return seal && seal <= model->durable_seal;
+}
+
 static void credit(const struct model_step *step)
 {
     uint32_t most = step->model->settings.limits.credit_max;
@@ -363,7 +376,7 @@ static void credit(const struct model_step *step)
     step->model->sessions[step->event->session].credit = wanted < most ? wanted : most;
     model_expect(step, STATUS_OK, "credit");
     if (wanted)
-        step->model->now.is_known[step->model->sessions[step->event->session].uid] = true;
+        model_make_known(step->model, step->event->session);
 }
 
 static void pause_queue(const struct model_step *step)
@@ -396,6 +409,7 @@ static void kick_all(const struct model_step *step)
 static void durable(const struct model_step *step)
 {
     become_durable(step->model);
+    step->model->durable_mono_us = step->now.mono_us;
 }
 
 static void nothing(const struct model_step *step)

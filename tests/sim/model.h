@@ -72,6 +72,7 @@ struct model_session {
     uint32_t credit, resume_left;
     int64_t lease_us, heartbeat_us, seen_mono_us;
     int64_t lost_mono_us; /* TIME_US_NEVER: connected */
+    uint64_t known_seal;  /* the batch that makes it known; 0: none yet */
 };
 
 /* The lease of a record that was removed: it counts against its session's credit until it ends. */
@@ -119,6 +120,7 @@ struct model {
     struct sched_settings settings;
     struct model_image now, sealed, durable;
     uint64_t seal, durable_seal;
+    int64_t durable_mono_us; /* when a batch became durable last */
     struct model_session sessions[MODEL_SESSIONS];
     struct model_take takes[MODEL_TAKES];
     struct model_removed removed[MODEL_REMOVED];
@@ -186,6 +188,10 @@ uint32_t model_index(struct bytes name); /* of "q2", "k17", "p5" */
 struct model_record *model_record(struct model *model, uint32_t queue, uint32_t key);
 /* It is compared with the core's after the event. */
 void model_touch(struct model *model, struct model_record *record);
+/* This session may hold leases: it is waited for after a restart, once that is durable, and is
+ * given nothing before. */
+void model_make_known(struct model *model, uint32_t session);
+bool model_may_hold(const struct model *model, uint32_t session);
 /* Something durable changed. */
 void model_change(struct model *model, struct model_record *record);
 /* The core drew a number for it: greater than all before. Taken over. */

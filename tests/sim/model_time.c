@@ -121,7 +121,7 @@ void model_hello(const struct model_step *step)
     /* One that may hold leases is waited for after a restart. */
     bool is_awaited = model->in_grace && model->is_expected[session->uid];
     if (session->credit || is_awaited || model_count_leases(model, step->event->session, true))
-        model->now.is_known[session->uid] = true;
+        model_make_known(model, step->event->session);
     if (session->resume_left == 0)
         all_announced(step, step->event->session);
 }
@@ -327,9 +327,11 @@ static void check_task(const struct model_step *step, const struct effect *effec
 }
 
 static void check_receiver(const struct model_step *step, const struct effect *effect,
-                           uint32_t queue)
+                           uint32_t queue, bool detached)
 {
     struct model *model = step->model;
+    if (!detached && !model_may_hold(model, effect->session))
+        model_fail(model, "a task for session %u, which a crash would forget", effect->session);
     const struct model_session *session = &model->sessions[effect->session];
     if (!session->is_there || session->lost_mono_us != TIME_US_NEVER)
         model_fail(model, "a task for session %u, which is not connected", effect->session);
@@ -352,7 +354,7 @@ static void take_task(const struct model_step *step, const struct effect *effect
     uint32_t queue = session->queues[task.name.queue];
     struct model_record *record = model_record(model, queue, model_index(task.name.key));
     check_task(step, effect, &task, record);
-    check_receiver(step, effect, queue);
+    check_receiver(step, effect, queue, take && take->detached);
     check_order(step, record);
     if (effect->request && (!take || take->queue != queue || ++take->granted > take->max))
         model_fail(model, "lease %llu is for no take", (unsigned long long)effect->number);
@@ -405,12 +407,19 @@ static void check_no_idle_credit(const struct model_step *step)
         for (uint32_t i = 0; i < MODEL_SESSIONS; i++) {
             const struct model_session *session = &model->sessions[i];
             if (session->is_there && session->works_on[queue] && !session->resume_left &&
-                session->lost_mono_us == TIME_US_NEVER &&
+                model_may_hold(model, i) && session->lost_mono_us == TIME_US_NEVER &&
                 model_count_leases(model, i, false) < session->credit)
                 model_fail(model, "q%u k%u is ready, session %u has credit, and nothing comes",
                            queue, model_key_of(model, record), i);
         }
     }
+}
+
+/* It waits for its session to be durable, and then for time to pass. */
+static bool is_put_off(const struct model_step *step, const struct model_take *take)
+{
+    return !take->detached && (!model_may_hold(step->model, take->session) ||
+                               step->model->durable_mono_us == step->now.mono_us);
 }
 
 void model_grant(const struct model_step *step)
@@ -421,7 +430,7 @@ void model_grant(const struct model_step *step)
     for (int i = 0; i < MODEL_TAKES; i++)
         if (model->takes[i].request && !model->in_grace && !model->has_held &&
             model->takes[i].deadline_mono_us < step->now.mono_us &&
-            step->now.mono_us >= model->hold_mono_us)
+            step->now.mono_us >= model->hold_mono_us && !is_put_off(step, &model->takes[i]))
             model_fail(model, "a take waits for too long");
 }
 
@@ -433,7 +442,7 @@ void model_take(const struct model_step *step)
         return;
     model_expect(step, STATUS_OK, "take");
     if (!take->detached)
-        model->now.is_known[model->sessions[step->event->session].uid] = true;
+        model_make_known(model, step->event->session);
     for (int i = 0; i < MODEL_TAKES; i++) {
         if (model->takes[i].request)
             continue;

@@ -196,12 +196,12 @@ void model_resume(const struct model_step *step)
         model_expect(step, STATUS_GONE, "resume");
     } else if (item->name.lease == record->state) {
         model_expect(step, STATUS_OK, "resume of what was reported");
-        step->model->now.is_known[session->uid] = true;
+        model_make_known(step->model, step->event->session);
     } else if (item->state != record->state || item->name.lease < record->delivered) {
         model_expect(step, STATUS_STALE, "resume");
     } else {
         model_expect(step, STATUS_OK, "resume");
-        step->model->now.is_known[session->uid] = true;
+        model_make_known(step->model, step->event->session);
         if (record->lease != item->name.lease)
             record->lease_us = session->lease_us;
         record->lease = item->name.lease;

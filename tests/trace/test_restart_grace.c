@@ -102,6 +102,38 @@ static void without_known_sessions_there_is_none(void **state)
     story_take_task(story, A, "feed");
 }
 
+/* Whoever is given a record must be waited for after a crash, so its session is on disk first. */
+static void a_session_is_given_nothing_before_it_is_durable(void **state)
+{
+    struct story *story = *state;
+    PUT(story, "feed");
+    story_hold_disk(story);
+    HELLO(story, A, .credit = 1);
+    story_expect_no_task(story, A);
+    story_release_disk(story);
+    story_take_task(story, A, "feed");
+    story_crash(story);
+    assert_true(is_in_grace(story));
+}
+
+static void a_take_is_served_when_its_session_is_durable(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A);
+    PUT(story, "feed");
+    story_hold_disk(story);
+    EXPECT(STATUS_OK, TAKE(story, A, .max = 1, .wait_ms = 60000));
+    story_expect_no_task(story, A);
+    EXPECT(STATUS_OK, TAKE(story, A, .max = 1, .detached = true));
+    story_take_task(story, A, "feed");
+    EXPECT(STATUS_CREATED, PUT(story, "other"));
+    story_release_disk(story);
+    story_turn(story);
+    story_take_task(story, A, "other");
+    story_crash(story);
+    assert_true(is_in_grace(story));
+}
+
 /* --- who is waited for ------------------------------------------------------------------------ */
 
 static void a_client_without_credit_is_not_waited_for(void **state)
@@ -335,6 +367,8 @@ int main(void)
         STORY(it_ends_when_all_known_sessions_are_back),
         STORY(a_session_is_back_when_it_has_announced_all_its_leases),
         STORY(without_known_sessions_there_is_none),
+        STORY(a_session_is_given_nothing_before_it_is_durable),
+        STORY(a_take_is_served_when_its_session_is_durable),
         STORY(a_client_without_credit_is_not_waited_for),
         STORY(a_client_is_waited_for_once_it_has_credit_or_took_a_record),
         STORY(who_said_goodbye_or_was_lost_is_not_waited_for),
