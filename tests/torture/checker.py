@@ -270,7 +270,7 @@ def check_end(story: Story, record: Record) -> Iterator[Violation]:
         yield Violation("doubled", f"{name(record)} is there {len(record.found)} times")
     is_to_run = record.grants and record.found and record.found[0]["status"] != PARKED
     if is_to_run and story.quiet < NEVER and not any(
-            grant.sent > story.quiet for grant in record.grants):
+            grant.t > story.quiet for grant in record.grants):
         yield Violation("stuck", f"{name(record)} did not run again")
     for report in record.reports.values():
         if story.quiet < NEVER and story.stats and not report.answers and (

@@ -103,6 +103,12 @@ ssize_t pwrite(int fd, const void *bytes, size_t count, off_t offset)
     return -1;
 }
 
+/* What programs call that were built for large files; the same here. */
+ssize_t pwrite64(int fd, const void *bytes, size_t count, off_t offset)
+{
+    return pwrite(fd, bytes, count, offset);
+}
+
 ssize_t writev(int fd, const struct iovec *parts, int count)
 {
     if (!is_the_one(fd))

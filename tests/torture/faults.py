@@ -185,8 +185,7 @@ def held_up(seed: int, directory: pathlib.Path) -> Stage:
 
 
 def workers_and_broker(seed: int, directory: pathlib.Path) -> Stage:
-    return Stage(seed, directory, Setting(real=2, reconnect_ms=200, grace_ms=1000, unseen=True,
-                                          turn_ms=1000))
+    return Stage(seed, directory, Setting(real=2, reconnect_ms=200, grace_ms=1000, unseen=True))
 
 
 PROCESS_FAULTS = {

@@ -70,7 +70,7 @@ class ProxyStage(Stage):
 def proxied(plan: str, **setting):
     """Makes stages with that plan."""
     return lambda seed, directory: ProxyStage(
-        seed, directory, Setting(watchful=True, unseen=True, turn_ms=200, **setting), plan)
+        seed, directory, Setting(watchful=True, unseen=True, **setting), plan)
 
 
 class NoiseStage(ProxyStage):
@@ -146,8 +146,7 @@ class NetStage(Stage):
     come in by a socket in the file system, which no partition reaches."""
 
     def __init__(self, seed: int, directory: pathlib.Path) -> None:
-        super().__init__(seed, directory, Setting(real=2, reconnect_ms=300, unseen=True,
-                                                  turn_ms=200))
+        super().__init__(seed, directory, Setting(real=2, reconnect_ms=300, unseen=True))
         self.near = Namespace()
         self.far = Namespace(self.near)
         self.near.run("ip link set lo up")

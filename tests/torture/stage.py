@@ -55,7 +55,7 @@ class Setting:
     orderly: bool = True     # messages keep their order, and come once
     repeat_us: int = 0
     unseen: bool = False
-    turn_ms: int = 50        # a busy machine may hold up a turn for so long
+    turn_ms: int = 500       # a busy machine may hold up a turn for so long
     broker_options: tuple[str, ...] = ()
 
 

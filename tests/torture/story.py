@@ -235,7 +235,9 @@ class Story:
             return
         due = event["due"]
         if due is None:  # counted from the turn that read it, whose clock is a little older
-            due = event["t"] + (event["after"] or 0) - self.rules.turn_us
+            grant = self._by_lease.get(event["lease"])
+            since = max(event["t"] - self.rules.turn_us, grant.sent if grant else 0)
+            due = since + (event["after"] or 0)
         if event["outcome"] == REMOVE:  # it stays when it was put meanwhile, due as the put says
             due = 0
         record.reports[event["lease"]] = Report(
