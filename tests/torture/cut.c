@@ -6,7 +6,6 @@
  *
  * Counted are write, pwrite, writev, fsync, fdatasync and ftruncate: all that LMDB as packaged uses
  * besides lseek. Standard error is told which call it was, so that a log shows what was hit. */
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -16,6 +15,8 @@
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#include "preload.h"
 
 enum how { BEFORE, HALF, AFTER };
 
@@ -33,23 +34,14 @@ static struct {
     int (*ftruncate)(int, off_t);
 } real;
 
-/* dlsym gives an object pointer, for which ISO C has no conversion to a function's. */
-static void find(void *function, const char *name)
-{
-    void *found = dlsym(RTLD_NEXT, name);
-    if (!found)
-        abort();
-    memcpy(function, &found, sizeof(found));
-}
-
 __attribute__((constructor)) static void prepare(void)
 {
-    find(&real.write, "write");
-    find(&real.pwrite, "pwrite");
-    find(&real.writev, "writev");
-    find(&real.fsync, "fsync");
-    find(&real.fdatasync, "fdatasync");
-    find(&real.ftruncate, "ftruncate");
+    preload_find(&real.write, "write");
+    preload_find(&real.pwrite, "pwrite");
+    preload_find(&real.writev, "writev");
+    preload_find(&real.fsync, "fsync");
+    preload_find(&real.fdatasync, "fdatasync");
+    preload_find(&real.ftruncate, "ftruncate");
     const char *at = getenv("EVERDUE_CUT_AT"), *how = getenv("EVERDUE_CUT_HOW");
     directory = getenv("EVERDUE_CUT_DIR");
     cut_at = at ? atol(at) : 0;
@@ -58,21 +50,11 @@ __attribute__((constructor)) static void prepare(void)
                                                  : BEFORE;
 }
 
-static bool is_in_directory(int fd)
-{
-    char link[64], path[4096];
-    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-    ssize_t count = readlink(link, path, sizeof(path) - 1);
-    if (count < 0)
-        return false;
-    path[count] = '\0';
-    return strncmp(path, directory, strlen(directory)) == 0;
-}
-
 /* Whether this call is the one. */
 static bool is_the_one(int fd)
 {
-    return directory && cut_at && is_in_directory(fd) && atomic_fetch_add(&calls, 1) + 1 == cut_at;
+    return directory && cut_at && preload_is_in(fd, directory) &&
+           atomic_fetch_add(&calls, 1) + 1 == cut_at;
 }
 
 static void end(const char *call)

@@ -166,6 +166,11 @@ def interval(seed: int, directory: pathlib.Path) -> Stage:
     return Stage(seed, directory, Setting(sync="interval:50ms", window_us=300 * MS))
 
 
+def never(seed: int, directory: pathlib.Path) -> Stage:
+    """What it acknowledged is the system's, which a kill does not touch."""
+    return Stage(seed, directory, Setting(sync="never"))
+
+
 def too_weak(seed: int, directory: pathlib.Path) -> Stage:
     return Stage(seed, directory, Setting(sync="interval:2s"))
 
@@ -195,6 +200,8 @@ PROCESS_FAULTS = {
                         "the broker killed at a certain write or sync of its store"),
     "broker-kill-interval": Fault(kill_broker, interval, 40, ("broker_kills",),
                                   "the same with --sync interval:50ms"),
+    "broker-kill-never": Fault(kill_broker, never, 40, ("broker_kills",),
+                               "the same with --sync never"),
     "worker-kill": Fault(kill_worker, workers, 40, ("worker_kills", "stops"),
                          "kill -9 of everdue-workers"),
     "worker-stop": Fault(stop_worker, workers, 20, ("worker_kills", "stops"),

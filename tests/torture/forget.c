@@ -12,7 +12,6 @@
  * Calls: write, pwrite (64), writev, fsync, fdatasync; writes to a file opened with O_SYNC or
  * O_DSYNC count as synced. Not noted: what is mapped, names (rename, unlink), lengths without
  * bytes. */
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -23,6 +22,8 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#include "preload.h"
 
 enum { WROTE = 1, SYNCED = 2, BYTES_MAX = 1 << 20 };
 
@@ -47,38 +48,23 @@ static struct {
     int (*fdatasync)(int);
 } real;
 
-/* dlsym gives an object pointer, for which ISO C has no conversion to a function's. */
-static void find(void *function, const char *name)
-{
-    void *found = dlsym(RTLD_NEXT, name);
-    if (!found)
-        abort();
-    memcpy(function, &found, sizeof(found));
-}
-
 __attribute__((constructor)) static void prepare(void)
 {
-    find(&real.write, "write");
-    find(&real.pwrite, "pwrite");
-    find(&real.writev, "writev");
-    find(&real.fsync, "fsync");
-    find(&real.fdatasync, "fdatasync");
+    preload_find(&real.write, "write");
+    preload_find(&real.pwrite, "pwrite");
+    preload_find(&real.writev, "writev");
+    preload_find(&real.fsync, "fsync");
+    preload_find(&real.fdatasync, "fdatasync");
     const char *path = getenv("EVERDUE_FORGET_LOG");
     directory = getenv("EVERDUE_FORGET_DIR");
     if (directory && path)
         log_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
 
-/* Whether it is a file of the folder; then `path` is its name and `stat` what it is. */
-static bool is_noted(int fd, char path[static 64], struct stat *stat)
+/* Whether it is a regular file of the folder; `stat` is then what it is. */
+static bool is_noted(int fd, struct stat *stat)
 {
-    char name[4096];
-    snprintf(path, 64, "/proc/self/fd/%d", fd);
-    ssize_t count = log_fd < 0 || fd == log_fd ? -1 : readlink(path, name, sizeof(name) - 1);
-    if (count < 0)
-        return false;
-    name[count] = '\0';
-    return strncmp(name, directory, strlen(directory)) == 0 && fstat(fd, stat) == 0 &&
+    return log_fd >= 0 && fd != log_fd && preload_is_in(fd, directory) && fstat(fd, stat) == 0 &&
            S_ISREG(stat->st_mode);
 }
 
@@ -97,13 +83,14 @@ static void note_write(int fd, off_t offset, size_t count)
     static char bytes[BYTES_MAX];
     char path[64];
     struct stat stat;
-    if (!is_noted(fd, path, &stat))
+    if (!is_noted(fd, &stat))
         return;
     int flags = fcntl(fd, F_GETFL);
     if (flags & (O_SYNC | O_DSYNC))
         return;
     if (offset < 0)
         offset = flags & O_APPEND ? stat.st_size : lseek(fd, 0, SEEK_CUR);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     int reader = open(path, O_RDONLY | O_CLOEXEC);
     if (reader < 0 || count > BYTES_MAX)
         abort();
@@ -157,9 +144,8 @@ ssize_t writev(int fd, const struct iovec *parts, int part_count)
 /* A sync covers what was written before it began. */
 static int note_sync(int fd, int (*sync)(int))
 {
-    char path[64];
     struct stat stat;
-    bool noted = is_noted(fd, path, &stat);
+    bool noted = is_noted(fd, &stat);
     pthread_mutex_lock(&mutex);
     uint64_t number = numbers + 1;
     pthread_mutex_unlock(&mutex);
