@@ -1,6 +1,6 @@
 """A file integrity watch on this machine's own files, from start to a balanced set of books.
 
-    scripts/demo [--records N] [--seconds S] [--workers N] [--store memory|lmdb:DIR] [--keep]
+    scripts/demo [--records N] [--seconds S] [--workers N] [--store memory|lmdb:DIR] [--keep] [--kill]
 
 Finds regular files, syncs one record a file, starts a broker and workers whose handler (examples/
 integrity.c) hashes each file when it comes due and chooses its next time. In the middle of the run
@@ -49,9 +49,13 @@ def options():
                         help="memory or lmdb:DIR (lmdb in the demo's own temporary directory)")
     parser.add_argument("--keep", action="store_true",
                         help="leave the temporary directory: store, logs, set")
+    parser.add_argument("--kill", action="store_true",
+                        help="in the middle, kill the broker (kill -9) and start it again")
     chosen = parser.parse_args()
     if chosen.store and chosen.store != "memory" and not chosen.store.startswith("lmdb:"):
         parser.error("--store is memory or lmdb:DIR")
+    if chosen.kill and chosen.store == "memory":
+        parser.error("--kill needs a store that outlives the broker: leave out --store memory")
     return chosen
 
 
@@ -124,6 +128,7 @@ class Demo:
         self.stopping = False
         self.lateness_max_us = 0
         self.store_directory = None
+        self.killed = None
         signal.signal(signal.SIGINT, self.stop)
         signal.signal(signal.SIGTERM, self.stop)
 
@@ -185,6 +190,23 @@ class Demo:
         say(f"synced {self.synced:,} records in {time.monotonic() - start:.1f} s")
         self.before = self.everdue.stats()
 
+    def kill_broker(self, stats):
+        """As a power switch would, while the workers go on; then the same broker again."""
+        self.killed = Killed(cycles_of(stats))
+        self.broker.child.kill()
+        self.broker.child.wait()
+        say(f"      killed the broker (kill -9) after {self.killed.cycles:,} reports accepted")
+        self.start_broker()
+        ready = time.monotonic()
+        while self.everdue.stats()["workers"] < self.chosen.workers:
+            self.workers.check()
+            if time.monotonic() > ready + 10:
+                raise DemoError("the workers did not come back within 10 s")
+            time.sleep(0.05)
+        back = time.monotonic()
+        say(f"      ready again after {ready - self.killed.at:.1f} s, its workers back after "
+            f"{back - self.killed.at:.1f} s")
+
     def start_workers(self):
         self.workers = Process(
             [self.everdue.program("everdue-worker"), "--broker", self.everdue.endpoint,
@@ -206,7 +228,10 @@ class Demo:
             self.lateness_max_us = max(self.lateness_max_us, stats["lateness_max_us"])
             show_line(now - self.began, stats, (cycles_of(stats) - cycles) / (now - last))
             cycles, last = cycles_of(stats), now
-            if self.watched.changed_at is None and now > (self.began + end) / 2:
+            is_second_half = now > (self.began + end) / 2
+            if self.chosen.kill and not self.killed and is_second_half:
+                self.kill_broker(stats)
+            elif self.watched.changed_at is None and is_second_half:
                 self.watched.change(self.everdue, end - now - 2)
             elif self.watched.changed_at and self.watched.found is None:
                 self.watched.look(self.everdue)
@@ -271,15 +296,29 @@ broker memory  {memory:,} bytes, {memory // max(1, stats['records'])} a record
 
     def check_cycles(self, books, stats, workers, found):
         cycles = cycles_of(stats) - cycles_of(self.before)
-        books.line("records handed out = reports accepted",
-                   self.gained(stats, "dispatched_total"), cycles)
-        books.line("reports accepted = those of each worker together", cycles,
-                   sum(row["reports_ok_total"] + row["reports_failed_total"] for row in workers))
+        if self.killed:
+            # Leases are not written down, and a new broker counts its sessions anew.
+            books.line("reports accepted before the kill that are not there",
+                       max(0, self.killed.cycles - cycles_of(stats)), 0)
+        else:
+            books.line("records handed out = reports accepted",
+                       self.gained(stats, "dispatched_total"), cycles)
+            books.line("reports accepted = those of each worker together", cycles,
+                       sum(row["reports_ok_total"] + row["reports_failed_total"]
+                           for row in workers))
         for name in ("expired_total", "lost_total", "given_back_total", "stale_total",
                      "refused_total", "undelivered_total", "reports_park_total"):
             books.line(name.removesuffix("_total").replace("_", " "), self.gained(stats, name), 0)
         failed = self.gained(stats, "reports_failed_total")
         books.line("failed runs", failed, 0)
+
+
+class Killed:
+    """The moment at which the broker was killed."""
+
+    def __init__(self, cycles):
+        self.at = time.monotonic()
+        self.cycles = cycles
 
 
 class Found:
