@@ -236,6 +236,10 @@ enum status sched_load_end(struct sched *sched, struct moment now);
 enum { FETCH_MAX = 32 };
 void sched_fetch_leases(const struct sched *sched, const uint64_t *numbers, uint32_t count);
 
+/* The same for the keys of the next events, which are like this one: PUT or SYNC_ITEM. */
+void sched_fetch_keys(const struct sched *sched, const struct event *event,
+                      const struct bytes *keys, uint32_t count);
+
 /* A task to be sent, from its effect. Borrowed until the next step. False: the lease has ended. */
 bool sched_view_task(const struct sched *sched, const struct effect *effect, struct moment now,
                      struct task *task);

@@ -284,6 +284,8 @@ enum status sync_abort(struct sched *sched, const struct event *event);
 void sync_drop_session(struct sched *sched, uint32_t number);
 void sync_slice(struct sched *sched, struct queue *queue, uint32_t *budget, struct moment now,
                 struct effects *effects);
+/* The queue of a sync under way, or of the last that was answered. */
+struct queue *sync_find_queue(const struct sched *sched, uint64_t generation);
 bool sync_has_work(const struct queue *queue);
 /* Its work goes on when the disk has taken what it did so far. */
 bool sync_waits(const struct sched *sched, const struct queue *queue);

@@ -277,7 +277,7 @@ bool sched_sync_exists(const struct sched *sched, uint64_t generation)
 
 /* --- begin, item, commit, abort --------------------------------------------------------------- */
 
-static struct queue *find_generation(const struct sched *sched, uint64_t generation)
+struct queue *sync_find_queue(const struct sched *sched, uint64_t generation)
 {
     for (uint32_t i = 0; i < sched->queue_count; i++) {
         struct queue *queue = sched->queues[i];
@@ -290,7 +290,7 @@ static struct queue *find_generation(const struct sched *sched, uint64_t generat
 
 struct bytes sched_sync_queue(const struct sched *sched, uint64_t generation)
 {
-    const struct queue *queue = find_generation(sched, generation);
+    const struct queue *queue = sync_find_queue(sched, generation);
     return queue ? sched_queue_name(sched, queue->id) : (struct bytes){NULL, 0};
 }
 
@@ -325,7 +325,7 @@ enum status sync_begin(struct sched *sched, const struct event *event, struct ef
 
 enum status sync_item(struct sched *sched, const struct event *event)
 {
-    struct queue *queue = find_generation(sched, event->sync_item.generation);
+    struct queue *queue = sync_find_queue(sched, event->sync_item.generation);
     if (!queue || !queue->sync || queue->sync->generation != event->sync_item.generation)
         return STATUS_NOT_FOUND;
     struct sync *sync = queue->sync;
@@ -346,7 +346,7 @@ static void drop(struct sync *sync, enum status status)
 enum status sync_commit(struct sched *sched, const struct event *event, struct effects *effects)
 {
     const struct sync_commit *commit = event->sync_commit.commit;
-    struct queue *queue = find_generation(sched, commit->generation);
+    struct queue *queue = sync_find_queue(sched, commit->generation);
     if (!queue)
         return STATUS_NOT_FOUND;
     struct sync *sync = queue->sync;
@@ -386,7 +386,7 @@ enum status sync_commit(struct sched *sched, const struct event *event, struct e
 
 enum status sync_abort(struct sched *sched, const struct event *event)
 {
-    struct queue *queue = find_generation(sched, event->sync_item.generation);
+    struct queue *queue = sync_find_queue(sched, event->sync_item.generation);
     if (!queue || !queue->sync)
         return STATUS_NOT_FOUND;
     if (queue->sync->phase != SYNC_OPEN || queue->sync->session != event->session)

@@ -25,6 +25,38 @@ void sched_fetch_leases(const struct sched *sched, const uint64_t *numbers, uint
         record_fetch_body(sched, slots[i]);
 }
 
+void sched_fetch_keys(const struct sched *sched, const struct event *event,
+                      const struct bytes *keys, uint32_t count)
+{
+    const struct table *table = &sched->keys;
+    uint64_t hashes[FETCH_MAX];
+    uint32_t slots[FETCH_MAX];
+    uint32_t found = 0;
+    const struct queue *queue = event->kind == EVENT_PUT
+                                    ? queue_find(sched, event->put.queue)
+                                    : sync_find_queue(sched, event->sync_item.generation);
+    assert(count <= FETCH_MAX);
+    if (!queue || !table->bucket_count)
+        return;
+    for (uint32_t i = 0; i < count; i++) {
+        hashes[i] = key_hash(keys[i], queue->id);
+        table_fetch_head(table, hashes[i]);
+    }
+    uint32_t next_split = table->bucket_count - table->level_buckets;
+    for (uint32_t i = 0; i < count; i++) {
+        table_fetch_link(table, table_bucket(table, (uint32_t)hashes[i]));
+        if (next_split + i < table->level_buckets) /* as new keys are added */
+            table_fetch_link(table, next_split + i);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        slots[found] = table_first(table, hashes[i]);
+        if (slots[found] != SLAB_NONE)
+            record_fetch(sched, slots[found++]);
+    }
+    for (uint32_t i = 0; i < found; i++)
+        record_fetch_body(sched, slots[i]);
+}
+
 static uint32_t queue_index(const struct session *session, uint32_t queue)
 {
     uint32_t i = 0;

@@ -11,6 +11,17 @@ static void item_put(struct wire_reader *reader, union item *item)
     put_read(reader, &item->put);
 }
 
+/* What the next puts are about is asked for from memory together. */
+static void fetch_puts(const struct server *server, const struct event *event, uint32_t from,
+                       uint32_t end)
+{
+    struct bytes keys[FETCH_MAX];
+    uint32_t count = 0;
+    for (uint32_t i = from; i < end && count < FETCH_MAX; i++)
+        keys[count++] = server->items[i].put.key;
+    sched_fetch_keys(server->sched, event, keys, count);
+}
+
 void records_put(struct server *server, struct request *request)
 {
     uint32_t count;
@@ -21,6 +32,8 @@ void records_put(struct server *server, struct request *request)
     event.put.queue = queue;
     output_begin_statuses(server, request, count);
     for (uint32_t i = 0; i < count; i++) {
+        if (i % FETCH_MAX == 0)
+            fetch_puts(server, &event, i, count);
         event.put.put = &server->items[i].put;
         enum status status = storage_is_short(server)
                                  ? STATUS_NO_SPACE
@@ -181,6 +194,8 @@ void records_sync_chunk(struct server *server, struct request *request)
     event.sync_item.generation = generation;
     output_begin_statuses(server, request, count);
     for (uint32_t i = 0; i < count; i++) {
+        if (i % FETCH_MAX == 0)
+            fetch_puts(server, &event, i, count);
         event.sync_item.put = &server->items[i].put;
         wire_write_int(&server->out, sched_step(server->sched, &event, &server->effects));
     }

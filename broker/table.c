@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SEGMENT_BITS = 12, SEGMENT_BUCKETS = 1 << SEGMENT_BITS };
+enum { SEGMENT_BUCKETS = 1 << TABLE_SEGMENT_BITS };
 
 void table_init(struct table *table, struct slab *items)
 {
@@ -19,22 +19,6 @@ void table_release(struct table *table)
     free(table->segments);
     table->segments = NULL;
     table->segment_count = table->segment_room = table->bucket_count = table->count = 0;
-}
-
-static uint32_t *head_at(const struct table *table, uint32_t bucket)
-{
-    return &table->segments[bucket >> SEGMENT_BITS][bucket & (SEGMENT_BUCKETS - 1)];
-}
-
-/* Buckets below the split point have been split in this round and are told apart by one more bit.
- */
-static uint32_t bucket_of(const struct table *table, uint32_t tag)
-{
-    uint32_t bucket = tag & (table->level_buckets - 1);
-    uint32_t split = table->bucket_count - table->level_buckets;
-    if (bucket < split)
-        bucket = tag & (table->level_buckets * 2 - 1);
-    return bucket;
 }
 
 static bool add_segment(struct table *table)
@@ -63,7 +47,7 @@ bool table_reserve(struct table *table)
             return false;
         table->bucket_count = table->level_buckets = 16;
     }
-    return table->bucket_count >> SEGMENT_BITS < table->segment_count || add_segment(table);
+    return table->bucket_count >> TABLE_SEGMENT_BITS < table->segment_count || add_segment(table);
 }
 
 bool table_prepare(struct table *table, uint32_t count)
@@ -73,7 +57,7 @@ bool table_prepare(struct table *table, uint32_t count)
     while (level <= count / 2)
         level *= 2;
     uint32_t buckets = count < level ? level : count;
-    while (table->segment_count <= buckets >> SEGMENT_BITS)
+    while (table->segment_count <= buckets >> TABLE_SEGMENT_BITS)
         if (!add_segment(table))
             return false;
     table->level_buckets = level;
@@ -86,12 +70,12 @@ static void split(struct table *table)
 {
     uint32_t from = table->bucket_count - table->level_buckets;
     uint32_t to = table->bucket_count++;
-    uint32_t *at = head_at(table, from);
-    uint32_t *moved = head_at(table, to);
+    uint32_t *at = table_head(table, from);
+    uint32_t *moved = table_head(table, to);
     while (*at != SLAB_NONE) { /* ends with the chain */
         uint32_t id = *at;
         struct slab_link *link = slab_link(table->items, id);
-        if (bucket_of(table, link->tag) == from) {
+        if (table_bucket(table, link->tag) == from) {
             at = &link->next;
             continue;
         }
@@ -107,19 +91,19 @@ void table_put(struct table *table, uint32_t id, uint64_t hash)
 {
     assert(table->bucket_count > 0);
     uint32_t tag = (uint32_t)hash;
-    uint32_t *head = head_at(table, bucket_of(table, tag));
+    uint32_t *head = table_head(table, table_bucket(table, tag));
     *slab_link(table->items, id) = (struct slab_link){.next = *head, .tag = tag};
     *head = id;
     table->count++;
     if (table->count > table->bucket_count &&
-        table->bucket_count >> SEGMENT_BITS < table->segment_count)
+        table->bucket_count >> TABLE_SEGMENT_BITS < table->segment_count)
         split(table);
 }
 
 void table_remove(struct table *table, uint32_t id)
 {
     const struct slab_link *removed = slab_link(table->items, id);
-    uint32_t *at = head_at(table, bucket_of(table, removed->tag));
+    uint32_t *at = table_head(table, table_bucket(table, removed->tag));
     while (*at != id) {
         assert(*at != SLAB_NONE);
         at = &slab_link(table->items, *at)->next;
@@ -141,7 +125,7 @@ uint32_t table_first(const struct table *table, uint64_t hash)
     uint32_t tag = (uint32_t)hash;
     if (!table->bucket_count)
         return SLAB_NONE;
-    return first_tagged(table, *head_at(table, bucket_of(table, tag)), tag);
+    return first_tagged(table, *table_head(table, table_bucket(table, tag)), tag);
 }
 
 uint32_t table_next(const struct table *table, uint32_t id)

@@ -18,6 +18,8 @@
 
 #include "slab.h"
 
+enum { TABLE_SEGMENT_BITS = 12 };
+
 struct table {
     uint32_t **segments; /* heads of chains */
     uint32_t segment_count;
@@ -48,5 +50,40 @@ void table_remove(struct table *table, uint32_t id);
 /* Items whose hash has the same low 32 bits, one after the other; SLAB_NONE at the end. */
 uint32_t table_first(const struct table *table, uint64_t hash);
 uint32_t table_next(const struct table *table, uint32_t id);
+
+/* --- fetching ahead --------------------------------------------------------------------------- */
+
+/* Buckets below the split point have been split in this round and are told apart by one more bit.
+ */
+static inline uint32_t table_bucket(const struct table *table, uint32_t tag)
+{
+    uint32_t bucket = tag & (table->level_buckets - 1);
+    uint32_t split = table->bucket_count - table->level_buckets;
+    if (bucket < split)
+        bucket = tag & (table->level_buckets * 2 - 1);
+    return bucket;
+}
+
+static inline uint32_t *table_head(const struct table *table, uint32_t bucket)
+{
+    return &table
+                ->segments[bucket >> TABLE_SEGMENT_BITS][bucket & ((1u << TABLE_SEGMENT_BITS) - 1)];
+}
+
+/* Ask for the memory that finding this hash needs: for many hashes the heads of their chains first,
+ * then the links, so that all of it comes together. The table has buckets. (Always in line: gcc
+ * takes a function that does nothing else for one without effect.) */
+__attribute__((always_inline)) static inline void table_fetch_head(const struct table *table,
+                                                                   uint64_t hash)
+{
+    __builtin_prefetch(table_head(table, table_bucket(table, (uint32_t)hash)));
+}
+__attribute__((always_inline)) static inline void table_fetch_link(const struct table *table,
+                                                                   uint32_t bucket)
+{
+    uint32_t id = *table_head(table, bucket);
+    if (id != SLAB_NONE)
+        __builtin_prefetch(slab_link(table->items, id));
+}
 
 #endif
