@@ -116,7 +116,10 @@ bool record_reserve(struct sched *sched, uint32_t count);
 
 /* Whether there is room for another: TOO_MANY, NO_SPACE. */
 enum status record_check_room(const struct sched *sched);
-/* A new record in PLACE_NOWHERE (with `staged`: PLACE_STAGED), found by its key from now on. */
+/* A new record in PLACE_NOWHERE, not found by its key yet. NO_MEMORY. */
+enum status record_make(struct sched *sched, struct queue *queue, const struct fields *fields,
+                        uint32_t *made);
+/* The same where there is room, found by its key from now on. */
 enum status record_new(struct sched *sched, struct queue *queue, const struct fields *fields,
                        uint32_t *slot);
 /* From PLACE_NOWHERE or PLACE_STAGED, a record of its own from now on: it gets its number and its

@@ -174,6 +174,35 @@ static void prepare(struct sched *sched)
         table_prepare(&sched->keys, (uint32_t)count); /* without memory it grows as ever */
 }
 
+/* What was loaded last gets into the table: together, because each is a place in memory of its own
+ * to wait for (half the time of a start, one by one). A key that is there already is damage. */
+static enum status index_loaded(struct sched *sched)
+{
+    uint64_t hashes[FETCH_MAX];
+    uint32_t count = sched->unindexed;
+    uint32_t begin = sched->records.used_end - count;
+    assert(count <= FETCH_MAX);
+    if (count && !table_reserve(&sched->keys))
+        return STATUS_NO_MEMORY;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct record *record = record_at(sched, begin + i);
+        hashes[i] = record_hash(record, record->queue);
+        table_fetch_head(&sched->keys, hashes[i]);
+    }
+    for (uint32_t i = 0; i < count; i++)
+        table_fetch_link(&sched->keys, table_bucket(&sched->keys, (uint32_t)hashes[i]));
+    for (uint32_t i = 0; i < count; i++) {
+        const struct record *record = record_at(sched, begin + i);
+        if (record_find(sched, queue_of(sched, record), body_key(record->body)) != SLAB_NONE)
+            return STATUS_CORRUPT;
+        if (!table_reserve(&sched->keys))
+            return STATUS_NO_MEMORY;
+        table_put(&sched->keys, begin + i, hashes[i]);
+        sched->unindexed--;
+    }
+    return STATUS_OK;
+}
+
 enum status sched_load_record(struct sched *sched, const struct store_state *state,
                               const uint8_t *body, uint32_t count)
 {
@@ -191,10 +220,8 @@ enum status sched_load_record(struct sched *sched, const struct store_state *sta
     if (sched->records.count == 0)
         prepare(sched);
     body_view(body + sizeof(id), &fields);
-    if (record_find(sched, queue, fields.key) != SLAB_NONE)
-        return STATUS_CORRUPT;
     uint32_t slot;
-    enum status status = record_new(sched, queue, &fields, &slot);
+    enum status status = record_make(sched, queue, &fields, &slot);
     if (status)
         return status;
     struct record *record = record_at(sched, slot);
@@ -203,12 +230,12 @@ enum status sched_load_record(struct sched *sched, const struct store_state *sta
     record_set_due(record, state->due_us);
     record_set_failures(record, state->failures);
     record_set_crashes(record, state->crashes);
-    if (!(state->flags & STATE_PARKED))
-        return STATUS_OK;
-    if (!heap_reserve(&queue->parked, queue->parked.count + 1))
-        return STATUS_NO_MEMORY;
-    record_park(sched, slot, (struct moment){.wall_us = fields.parked_us});
-    return STATUS_OK;
+    if (state->flags & STATE_PARKED) {
+        if (!heap_reserve(&queue->parked, queue->parked.count + 1))
+            return STATUS_NO_MEMORY;
+        record_park(sched, slot, (struct moment){.wall_us = fields.parked_us});
+    }
+    return ++sched->unindexed == FETCH_MAX ? index_loaded(sched) : STATUS_OK;
 }
 
 uint32_t record_find_number(const struct sched *sched, uint64_t number)
@@ -238,6 +265,9 @@ static enum status load_pending(struct sched *sched, const struct store_row *row
 
 enum status sched_load_row(struct sched *sched, const struct store_row *row, const uint8_t *bytes)
 {
+    enum status status = index_loaded(sched); /* rows name records */
+    if (status)
+        return status;
     switch (row->table) {
     case STORE_META:
         return load_meta(sched, row, bytes);
@@ -275,6 +305,9 @@ static void place_loaded(struct sched *sched, uint32_t slot, bool has_grace, str
 
 enum status sched_load_end(struct sched *sched, struct moment now)
 {
+    enum status status = index_loaded(sched);
+    if (status)
+        return status;
     bool has_grace = sched->expected_count > 0 && sched->settings.grace_us > 0;
     for (uint32_t slot = 0; slot < sched->records.used_end; slot++)
         if (record_at(sched, slot)->body)

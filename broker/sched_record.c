@@ -162,14 +162,10 @@ enum status record_check_room(const struct sched *sched)
     return sched->body_bytes < sched->settings.limits.bytes_max ? STATUS_OK : STATUS_NO_SPACE;
 }
 
-enum status record_new(struct sched *sched, struct queue *queue, const struct fields *fields,
-                       uint32_t *made)
+enum status record_make(struct sched *sched, struct queue *queue, const struct fields *fields,
+                        uint32_t *made)
 {
-    enum status status = record_check_room(sched);
-    if (status)
-        return status;
-    if (!table_reserve(&sched->keys) || !heap_reserve(&sched->waiting, sched->records.count + 1) ||
-        !record_reserve(sched, 1))
+    if (!heap_reserve(&sched->waiting, sched->records.count + 1) || !record_reserve(sched, 1))
         return STATUS_NO_MEMORY;
     uint8_t *body = body_new(fields);
     uint32_t slot = body ? slab_take(&sched->records) : SLAB_NONE;
@@ -180,10 +176,22 @@ enum status record_new(struct sched *sched, struct queue *queue, const struct fi
     struct record *record = record_at(sched, slot);
     record->queue = queue->id & MASK_BITS(10);
     record_set_body(sched, slot, body);
-    table_put(&sched->keys, slot, key_hash(fields->key, queue->id));
     queue->counts[PLACE_NOWHERE]++;
     *made = slot;
     return STATUS_OK;
+}
+
+enum status record_new(struct sched *sched, struct queue *queue, const struct fields *fields,
+                       uint32_t *made)
+{
+    enum status status = record_check_room(sched);
+    if (!status && !table_reserve(&sched->keys))
+        status = STATUS_NO_MEMORY;
+    if (!status)
+        status = record_make(sched, queue, fields, made);
+    if (!status)
+        table_put(&sched->keys, *made, key_hash(fields->key, queue->id));
+    return status;
 }
 
 void record_begin(struct sched *sched, uint32_t slot, uint64_t state)

@@ -215,6 +215,7 @@ struct sched {
     struct store_batch *rows; /* rows for the next seal */
 
     bool is_loading;
+    uint32_t unindexed; /* while loading: the last records that are not in `keys` yet */
     bool is_draining;
     bool has_put_off_takes;
     bool has_more_grants; /* the last GRANT stopped at its bound */
