@@ -56,6 +56,7 @@ static int64_t next_mono_us(const struct server *server)
 {
     int64_t next = least(sched_next_mono_us(server->sched), storage_next_mono_us(server));
     next = least(next, guard_next_mono_us(server));
+    next = least(next, notify_next_mono_us(&server->notify));
     if (server->is_stopping)
         next = least(next, server->stop_mono_us);
     if (server->is_disk_short)
@@ -142,6 +143,7 @@ static void begin_stop(struct server *server)
     }
     log_line(LOG_NOTICE, "stopping: nothing more is handed out, reports are waited for", NULL);
     server->is_stopping = true;
+    notify_say(&server->notify, "STOPPING=1");
     server->stop_mono_us = server->now.mono_us + server->options->stop_us;
     server_step(server, &event);
 }
@@ -243,6 +245,7 @@ static bool turn(struct server *server)
     uint32_t messages = socket_read(server);
     socket_probe(server);
     guard_turn(server);
+    notify_turn(&server->notify, server->now.mono_us);
     on_backup(server);
     step_kind(server, EVENT_TIME);
     do_work(server);
@@ -380,8 +383,10 @@ int server_run(const struct server_options *options, server_configure *configure
     server->configure_user = user;
     server->backup.done_fd = -1;
     server->sched = sched_new(&options->sched);
+    notify_open(&server->notify);
     if (open_server(server)) {
         log_start(server);
+        notify_say(&server->notify, "READY=1");
         bool is_busy = true;
         while (!server->exit_code && !may_stop(server)) { /* until a signal or a fatal error */
             wait_for_something(server, is_busy);
@@ -391,6 +396,7 @@ int server_run(const struct server_options *options, server_configure *configure
     }
     int exit_code = server->exit_code;
     close_server(server);
+    notify_close(&server->notify);
     free(server);
     log_line(exit_code ? LOG_ERR : LOG_NOTICE, "stopped", "exit", log_i64(exit_code), NULL);
     return exit_code;

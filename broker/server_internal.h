@@ -18,6 +18,7 @@
 #include "connections.h"
 #include "hello_limit.h"
 #include "log.h"
+#include "notify.h"
 #include "server.h"
 #include "workers.h"
 #include "zap.h"
@@ -138,6 +139,7 @@ struct server {
     struct tally *tallies;
     uint32_t tally_count, tally_room;
     struct backup backup;
+    struct notify notify;
 
     bool is_stopping;
     bool has_stopped;

@@ -6,7 +6,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build_packages=(cmake ninja-build gcc libc6-dev pkg-config libczmq-dev libzmq3-dev libmsgpack-dev
     liblmdb-dev libinih-dev zlib1g-dev libxxhash-dev libsmartcols-dev libjansson-dev libjsmn-dev)
 test_packages=(libcmocka-dev binutils python3 python3-pytest python3-zmq python3-msgpack
-    libhiredis-dev libpq-dev
+    libhiredis-dev libpq-dev systemd util-linux
     clang-format faketime valgrind procps curl libcurl4-openssl-dev iproute2 iptables)
 demo_packages=(python3)
 bench_packages=(redis-server beanstalkd postgresql util-linux gnuplot-nox)
