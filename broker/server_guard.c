@@ -114,6 +114,7 @@ static void end_connection(struct server *server, int fd, const char *why, uint6
 {
     uint64_t held_back;
     shutdown(fd, SHUT_RDWR); /* what the monitor says last is that it is open */
+    connections_close(&server->connections, fd);
     server->counts.cut_connections++;
     if (log_limit_allows(&server->guard_limit, server->now.mono_us, &held_back))
         log_line(LOG_WARNING, "a connection was cut", "why", why, "bytes",
