@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import shutil
 import signal
 import stat
@@ -9,7 +10,7 @@ import subprocess
 
 import pytest
 
-from conftest import PROGRAMS, environment, finish, wait_until
+from conftest import PROGRAMS, ROOT, environment, finish, wait_until
 from guarded import House, Key
 from raw import (
     BACKUP, CREATED, CREDIT, DENIED, DRAIN, GET, GIVE_BACK, HOUR_US, KICK, LIST, OK, PAUSE, PEEK,
@@ -374,6 +375,49 @@ def test_a_second_broker_cannot_take_the_path(brokers):
         second = run("everdue-broker", "--listen", broker.endpoint, "--store", "memory")
         assert second.returncode == 69 and "cannot listen" in second.stderr
     assert broker.everdue("ping").returncode == 0
+
+
+# --- as a new user would ---
+
+
+def test_the_ten_lines_of_the_documentation_work_as_they_are_written(directory, free_endpoint):
+    text = (ROOT / "docs" / "operations.md").read_text()
+    text = text[text.index("## Keys for a broker and two remote workers"):]
+    setup, put_one = re.findall(r"```sh\n(.*?)```", text, re.S)[:2]
+    assert len(setup.splitlines()) == 10
+    port = free_endpoint().rpartition(":")[2]
+
+    def here(lines):
+        return lines.replace("BROKER", "127.0.0.1").replace("7790", port)
+
+    (directory / "check.sh").write_text('#!/bin/sh\necho "$1" >> checked\n')
+    (directory / "check.sh").chmod(0o755)
+    env = environment() | {"PATH": f"{PROGRAMS}:{os.environ['PATH']}",
+                           "EVERDUE_STORE": f"lmdb:{directory}/store"}
+    shell = subprocess.Popen(["sh", "-euc", here(setup) + "wait"], cwd=directory, env=env,
+                             start_new_session=True, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True)
+    try:
+        def put_is_accepted():
+            done = subprocess.run(["sh", "-euc", here(put_one)], cwd=directory, env=env,
+                                  capture_output=True, text=True, timeout=30, check=False)
+            return done.returncode == 0
+
+        wait_until(put_is_accepted, seconds=20, what="the put")
+        wait_until((directory / "checked").exists, what="the worker's run")
+        assert "https://example.org/feed.xml" in (directory / "checked").read_text()
+
+        def workers():
+            return subprocess.run(
+                [PROGRAMS / "everdue", "-e", f"tcp://127.0.0.1:{port}", "--curve-server",
+                 "broker.key.pub", "--curve-key", "me.key", "-o", "jsonl", "workers"],
+                cwd=directory, env=env, capture_output=True, text=True, timeout=30,
+                check=True).stdout.splitlines()
+
+        wait_until(lambda: len(workers()) >= 2, what="processes of both workers")
+    finally:
+        os.killpg(shell.pid, signal.SIGTERM)
+        shell.communicate(timeout=30)
 
 
 # --- secrets ---
