@@ -198,6 +198,7 @@ static void lose(struct server *server, uint32_t worker)
     wire_buffer_clear(&server->out);
     error_write(&server->out, STATUS_NO_SESSION, bytes_of("the session has ended"));
     socket_send(server, worker, server->out.data, server->out.count);
+    connections_set_session(&server->connections, workers_at(&server->workers, worker)->fd, false);
     workers_remove(&server->workers, worker);
 }
 
