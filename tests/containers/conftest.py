@@ -104,7 +104,7 @@ class Stack:
 
     def remove(self):
         self.compose("down", "-v", check=False)
-        for container in [each for service in ["worker", "sync", "shop", "blog", "broker"]
+        for container in [each for service in ["worker", "sync", "shop", "blog", "broker", "keys"]
                           for each in self.ids(service)]:
             self.run([*self.engine, "rm", "-f", container], check=False)
         if self.is_podman:  # its compose leaves the network

@@ -61,6 +61,14 @@ def test_the_broker_is_healthy_and_has_no_rights(stack):
     assert stack.command("exec", "broker", "touch", "/new", check=False).returncode != 0
 
 
+def test_who_has_no_key_gets_nothing(stack):
+    stranger = stack.command("exec", "shop", "everdue", "-e", "tcp://broker:7790", "ping",
+                             check=False)
+    assert stranger.returncode == 77 and "wants keys" in stranger.stderr
+    for path in ["/etc/everdue/broker.key", "/etc/everdue-worker/broker.key"]:
+        assert stack.command("exec", "worker", "test", "-e", path, check=False).returncode != 0
+
+
 def test_a_server_that_stops_is_noted_by_workers_in_containers(stack):
     stack.command("stop", "shop")
     wait_until(lambda: note(stack, "http://shop:8080/").startswith("CRITICAL: "), what="the note")
