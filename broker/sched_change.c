@@ -81,12 +81,18 @@ static enum status put_new(struct sched *sched, struct queue *queue, uint32_t st
     uint64_t state = sched_draw(sched);
     if (!state)
         return STATUS_BUSY;
-    if (staged != SLAB_NONE) /* a sync brought the same key, and is not committed yet */
-        sync_drop_key(sched, queue, staged);
-    uint32_t slot;
-    enum status status = record_new(sched, queue, &fields, &slot);
+    uint32_t slot = staged;
+    enum status status;
+    if (staged == SLAB_NONE) /* else a sync brought the same key, and is not committed yet */
+        status = record_new(sched, queue, &fields, &slot);
+    else if (record_reserve(sched, 1))
+        status = record_repack(sched, slot, &fields);
+    else
+        status = STATUS_NO_MEMORY;
     if (status)
         return status;
+    if (staged != SLAB_NONE)
+        sync_give_up_staged(queue);
     record_begin(sched, slot, state);
     int64_t due_us = put_due(put, now);
     record_schedule(sched, slot, due_us == TIME_US_NEVER ? now.wall_us : due_us, now);
@@ -140,15 +146,18 @@ enum status change_put(struct sched *sched, const struct event *event)
     bool is_new = slot == SLAB_NONE || record_at(sched, slot)->where == PLACE_STAGED;
     status = is_new ? record_check_room(sched) : put_check_room(sched, slot, put);
     if (!status)
-        status = sync_note_touched(sched, queue, put->key);
+        status = sync_reserve_touched(sched, queue, put->key);
     if (status)
         return status;
     if (is_new)
-        return put_new(sched, queue, slot, put, event->now);
-    if (!record_is_out(record_at(sched, slot)))
-        return put_change(sched, slot, put, false, event->now);
-    status = pending_add(sched, slot, put, false, event->now);
-    return status ? status : STATUS_PENDING;
+        status = put_new(sched, queue, slot, put, event->now);
+    else if (!record_is_out(record_at(sched, slot)))
+        status = put_change(sched, slot, put, false, event->now);
+    else if ((status = pending_add(sched, slot, put, false, event->now)) == STATUS_OK)
+        status = STATUS_PENDING;
+    if (status > 0)
+        sync_note_touched(sched, queue, put->key);
+    return status;
 }
 
 /* --- the others ------------------------------------------------------------------------------- */
@@ -191,10 +200,12 @@ enum status change_remove(struct sched *sched, const struct event *event, struct
     if (!status && !effects_reserve(effects, 1))
         status = STATUS_NO_MEMORY;
     if (!status)
-        status = sync_note_touched(sched, queue, event->key.key);
-    if (!status)
-        change_remove_slot(sched, slot, effects);
-    return status;
+        status = sync_reserve_touched(sched, queue, event->key.key);
+    if (status)
+        return status;
+    sync_note_touched(sched, queue, event->key.key);
+    change_remove_slot(sched, slot, effects);
+    return STATUS_OK;
 }
 
 enum status change_run_now(struct sched *sched, const struct event *event)

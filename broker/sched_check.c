@@ -57,6 +57,20 @@ static bool check_sessions(const struct sched *sched, const char **what)
     return true;
 }
 
+/* What ends a lease, a session or a pending change must never want memory. */
+static bool check_room(const struct sched *sched, const char **what)
+{
+    size_t ends = sched->pendings.count;
+    for (uint32_t i = 0; i < sched->session_slot_room; i++)
+        if (sched->session_slots[i] != SLAB_NONE)
+            ends += session_at(sched, sched->session_slots[i])->is_stored ? 1 : 2;
+    HOLDS(sched->rows->row_count + ends <= sched->rows->row_room, "no room for the row of an end");
+    for (unsigned parity = 0; parity < 2; parity++)
+        HOLDS(sched->dirty_count[parity] + sched->live.count <= sched->dirty_room[parity],
+              "no room for the end of a lease");
+    return true;
+}
+
 static bool check_queue(const struct queue *queue, const uint64_t *counts, const char **what)
 {
     for (int where = PLACE_WAITING; where < PLACE_COUNT; where++)
@@ -86,5 +100,5 @@ bool sched_check(const struct sched *sched, const char **what)
         waiting += counts[PLACE_WAITING];
     }
     HOLDS(waiting == sched->waiting.count, "waiting ones are miscounted");
-    return check_sessions(sched, what);
+    return check_sessions(sched, what) && check_room(sched, what);
 }

@@ -43,8 +43,6 @@ static bool grant_slot(struct sched *sched, struct queue *queue, uint32_t slot,
         return false;
     const struct grantee *grantee = grant->grantee;
     uint32_t id = lease_new(sched, slot, number, grantee->owner, grantee->lease_us, grant->now);
-    if (id == SLAB_NONE)
-        return false;
     if (grantee->request)
         lease_set_taken(sched, id);
     count_lateness(queue, lease_at(sched, id), grant->now);

@@ -1,6 +1,7 @@
 /* sched_internal.h - what the files of the core share; nobody else includes it.
  *
- *   sched.c          the machine: made, stepped, time passing, sealing
+ *   sched.c          the machine: made, stepped, time passing
+ *   sched_seal.c     what changed, for the store
  *   sched_record.c   a record's life: made, placed, parked, removed, marked as changed
  *   sched_session.c  sessions: hello, credit, heartbeats, end
  *   sched_lease.c    leases: granted, ended, lost, resumed, touched
@@ -27,10 +28,18 @@ bool effects_reserve(struct effects *effects, size_t count);
 /* There must be room. */
 void effects_add(struct effects *effects, const struct effect *effect);
 
+/* --- sched_seal.c ------------------------------------------------------------------------------
+ */
+
+/* Room for so many rows for the next seal, with so many bytes in all: on top of those by which each
+ * session and each pending change can come to an end, which are always there. */
+bool sched_reserve_rows(struct sched *sched, uint32_t rows, size_t bytes);
 /* A row for the next seal. */
 enum status sched_write_row(struct sched *sched, enum store_table table, uint64_t a, uint64_t b,
                             const void *bytes, size_t count);
 enum status sched_remove_row(struct sched *sched, enum store_table table, uint64_t a, uint64_t b);
+/* The same for what has its room: rows of sessions and pending changes. */
+void sched_add_row(struct sched *sched, const struct store_row *row, const void *bytes);
 
 /* --- sched_record.c --------------------------------------------------------------------------- */
 
@@ -111,7 +120,8 @@ uint64_t queue_records(const struct queue *queue);
 /* A slot, staged ones too; SLAB_NONE. */
 uint32_t record_find(const struct sched *sched, const struct queue *queue, struct bytes key);
 
-/* Room for a change of `count` records. */
+/* Room for a change of `count` records, on top of the one that the end of each lease may make: that
+ * is always there. */
 bool record_reserve(struct sched *sched, uint32_t count);
 
 /* Whether there is room for another: TOO_MANY, NO_SPACE. */
@@ -154,10 +164,12 @@ void record_remove(struct sched *sched, uint32_t slot);
 /* The slot may be used again: the removal is durable. */
 void record_free(struct sched *sched, uint32_t slot);
 
-/* A key was put or removed: a sync under way must leave it as it is. */
-/* A key that a sync under way has staged is put: the put's record takes its place. */
-void sync_drop_key(struct sched *sched, struct queue *queue, uint32_t slot);
-enum status sync_note_touched(struct sched *sched, struct queue *queue, struct bytes key);
+/* A key is going to be put or removed: room to note that. */
+enum status sync_reserve_touched(struct sched *sched, struct queue *queue, struct bytes key);
+/* It was, the one for which room was made last: a sync under way must leave it as it is. */
+void sync_note_touched(struct sched *sched, struct queue *queue, struct bytes key);
+/* A record that a sync under way has staged is put, and so is no more the sync's. */
+void sync_give_up_staged(struct queue *queue);
 
 /* --- sched_lease.c ---------------------------------------------------------------------------- */
 
@@ -169,13 +181,15 @@ uint32_t lease_find(const struct sched *sched, uint64_t number);
 /* The lease of this record that ended last, of those that may still report; SLAB_NONE. */
 uint32_t lease_find_ended(const struct sched *sched, uint32_t slot);
 void lease_forget_ended(struct sched *sched, uint32_t slot);
+/* Room for another, and for its end. */
 bool lease_reserve(struct sched *sched);
 /* A new lease on a record that is in no heap. There must be room. session SLAB_NONE: detached. */
 uint32_t lease_new(struct sched *sched, uint32_t slot, uint64_t number, uint32_t session,
                    int64_t lease_us, struct moment now);
 /* Ends it; its record is in PLACE_NOWHERE then (if it is there still). */
 void lease_end(struct sched *sched, uint32_t id);
-/* Loses it: `counted` as a crash. */
+/* Loses it: `counted` as a crash. When that needs memory or a number, and there is none, it belongs
+ * to nobody from now on and is lost as soon as there is: until then a late report is in time. */
 void lease_lose(struct sched *sched, uint32_t id, bool counted, struct moment now);
 /* It was taken, not streamed: it uses no credit. */
 void lease_set_taken(struct sched *sched, uint32_t id);
@@ -187,9 +201,10 @@ enum status lease_resume(struct sched *sched, const struct event *event, struct 
 void lease_expire(struct sched *sched, struct moment now, struct effects *effects);
 /* The back-off before try `count` of a record. */
 int64_t backoff_us(const struct sched *sched, const struct record *record, uint32_t count);
-/* After `count` of failures or crashes: parks it by count, if the queue's budget allows. */
-bool park_by_count(struct sched *sched, uint32_t slot, struct bytes reason, struct bytes worker,
-                   struct moment now);
+/* Whether the queue's budget allows another to be parked by count. */
+bool park_is_allowed(const struct sched *sched, const struct queue *queue, struct moment now);
+/* From PLACE_NOWHERE, its reason written and room in the heap: parks it, and counts that. */
+void park_by_count(struct sched *sched, uint32_t slot, struct moment now);
 
 /* --- sched_session.c -------------------------------------------------------------------------- */
 
@@ -206,7 +221,7 @@ enum status session_goodbye(struct sched *sched, const struct event *event);
 enum status session_disconnect(struct sched *sched, const struct event *event);
 void session_seen(struct sched *sched, const struct event *event);
 void session_pass_time(struct sched *sched, struct moment now, struct effects *effects);
-/* It may hold leases from now on. */
+/* It may hold leases from now on: written down, so that it is waited for after a restart. */
 void session_write(struct sched *sched, uint32_t slot);
 /* Whether it may be given leases: after a crash nobody would wait for one whose row is not durable,
  * and what it holds would be given away. Without memory for a row there is no such promise. */
@@ -272,8 +287,8 @@ bool pending_put(const struct pending *pending, struct put *put);
 void pending_drop(struct sched *sched, uint32_t slot);
 enum status pending_load(struct sched *sched, uint32_t slot, const uint8_t *bytes, uint32_t count);
 
-/* Applies what is pending to a record in PLACE_NOWHERE whose lease was lost, under a fresh number,
- * and schedules it. False: nothing was pending. */
+/* Applies what is pending to a record whose lease is being lost, under a fresh number; `due_us`:
+ * what it names, or TIME_US_NEVER. False: memory or numbers are out, nothing was changed. */
 bool pending_apply_lost(struct sched *sched, uint32_t slot, struct moment now, int64_t *due_us);
 /* From PLACE_NOWHERE: by the due that a pending change named, or (TIME_US_NEVER) by its own. */
 void lease_place_uncounted(struct sched *sched, uint32_t slot, int64_t due_us, struct moment now);

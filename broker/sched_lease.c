@@ -2,7 +2,10 @@
 
 #include "sched_internal.h"
 
-enum { BACKOFF_DOUBLINGS_MAX = 40 };
+enum {
+    BACKOFF_DOUBLINGS_MAX = 40,
+    LOSE_AGAIN_US = 100000, /* what could not be lost for want of memory */
+};
 
 /* --- found ------------------------------------------------------------------------------------ */
 
@@ -39,7 +42,8 @@ void lease_forget_ended(struct sched *sched, uint32_t slot)
 
 bool lease_reserve(struct sched *sched)
 {
-    return table_reserve(&sched->live) && table_reserve(&sched->ended) &&
+    return slab_reserve(&sched->leases) && table_reserve(&sched->live) &&
+           table_reserve(&sched->ended) &&
            heap_reserve(&sched->lease_ends, sched->lease_ends.count + 1) &&
            record_reserve(sched, 1);
 }
@@ -81,8 +85,7 @@ uint32_t lease_new(struct sched *sched, uint32_t slot, uint64_t number, uint32_t
                    int64_t lease_us, struct moment now)
 {
     uint32_t id = slab_take(&sched->leases);
-    if (id == SLAB_NONE)
-        return SLAB_NONE;
+    assert(id != SLAB_NONE);
     uint32_t ended = lease_find_ended(sched, slot);
     uint64_t before = ended == SLAB_NONE ? 0 : lease_at(sched, ended)->number;
     lease_forget_ended(sched, slot);
@@ -138,10 +141,6 @@ static void end_but_remember(struct sched *sched, uint32_t id, uint64_t number)
 {
     uint32_t slot = lease_at(sched, id)->record;
     unlink_lease(sched, id);
-    if (!table_reserve(&sched->ended)) { /* without memory the late report becomes `stale` */
-        slab_give(&sched->leases, id);
-        return;
-    }
     lease_at(sched, id)->number = number;
     table_put(&sched->ended, id, slot);
     record_set_flag(record_at(sched, slot), FLAG_ENDED);
@@ -164,32 +163,35 @@ int64_t backoff_us(const struct sched *sched, const struct record *record, uint3
     return delay_us / 2 + (int64_t)((unsigned __int128)(uint64_t)(delay_us / 2) * share >> 32);
 }
 
-bool park_by_count(struct sched *sched, uint32_t slot, struct bytes reason, struct bytes worker,
-                   struct moment now)
+/* The windows that lie within the last minute, and the one that began before it. */
+static uint64_t parked_lately(const struct queue *queue, int64_t window)
 {
-    struct record *record = record_at(sched, slot);
-    struct queue *queue = queue_of(sched, record);
+    uint64_t count = 0;
+    for (int i = 0; i < PARK_WINDOWS; i++)
+        if (window - queue->parked_windows[i] < PARK_WINDOWS)
+            count += queue->parked_in_window[i];
+    return count;
+}
+
+bool park_is_allowed(const struct sched *sched, const struct queue *queue, struct moment now)
+{
     const struct sched_policy *policy = queue_policy(sched, queue);
-    if (now.mono_us - queue->park_window_mono_us >= (int64_t)60 * US_PER_S ||
-        queue->park_window_mono_us == 0) {
-        queue->park_window_mono_us = now.mono_us;
-        queue->parked_in_window = 0;
-    }
     uint64_t share = queue_records(queue) * policy->parks_per_minute_ppm / 1000000;
     uint64_t most = share > policy->parks_per_minute_least ? share : policy->parks_per_minute_least;
-    if (queue->parked_in_window >= most || !heap_reserve(&queue->parked, queue->parked.count + 1))
-        return false;
-    struct fields fields;
-    body_view(record->body, &fields);
-    fields.park_reason = reason;
-    fields.last_worker = worker;
-    fields.parked_us = now.wall_us;
-    if (record_repack(sched, slot, &fields))
-        return false;
-    queue->parked_in_window++;
+    return parked_lately(queue, now.mono_us / PARK_WINDOW_US) < most;
+}
+
+void park_by_count(struct sched *sched, uint32_t slot, struct moment now)
+{
+    struct queue *queue = queue_of(sched, record_at(sched, slot));
+    int64_t window = now.mono_us / PARK_WINDOW_US;
+    if (queue->parked_windows[window % PARK_WINDOWS] != window) {
+        queue->parked_windows[window % PARK_WINDOWS] = window;
+        queue->parked_in_window[window % PARK_WINDOWS] = 0;
+    }
+    queue->parked_in_window[window % PARK_WINDOWS]++;
     queue->totals.parked_by_count++;
     record_park(sched, slot, now);
-    return true;
 }
 
 void lease_place_uncounted(struct sched *sched, uint32_t slot, int64_t due_us, struct moment now)
@@ -201,26 +203,64 @@ void lease_place_uncounted(struct sched *sched, uint32_t slot, int64_t due_us, s
         record_schedule(sched, slot, due_us == TIME_US_NEVER ? own_us : due_us, now);
 }
 
-/* `due_us`: named by a pending change, or TIME_US_NEVER. */
-static void count_crash(struct sched *sched, uint32_t slot, struct bytes worker, int64_t due_us,
+/* What the loss of a lease does to its record, decided before anything is changed. */
+struct loss {
+    bool counted;
+    bool parks;
+    int64_t due_us; /* named by a pending change, or TIME_US_NEVER */
+};
+
+/* All that needs memory or a number. On false the record is as it was, but may name a reason for
+ * parking that the next report clears. */
+static bool prepare_loss(struct sched *sched, uint32_t slot, struct bytes worker, struct moment now,
+                         struct loss *loss)
+{
+    struct record *record = record_at(sched, slot);
+    struct queue *queue = queue_of(sched, record);
+    bool is_too_often = record->crashes + 1u >= queue_policy(sched, queue)->crashes_max;
+    loss->parks = loss->counted && is_too_often && park_is_allowed(sched, queue, now);
+    if (loss->parks) {
+        struct fields fields;
+        body_view(record->body, &fields);
+        fields.park_reason = bytes_of("its lease was lost too often");
+        fields.last_worker = worker;
+        fields.parked_us = now.wall_us;
+        if (!heap_reserve(&queue->parked, queue->parked.count + 1) ||
+            record_repack(sched, slot, &fields))
+            return false;
+    }
+    loss->due_us = TIME_US_NEVER;
+    return !(record->flags & FLAG_PENDING) || pending_apply_lost(sched, slot, now, &loss->due_us);
+}
+
+static void count_crash(struct sched *sched, uint32_t slot, const struct loss *loss,
                         struct moment now)
 {
     struct record *record = record_at(sched, slot);
-    const struct sched_policy *policy = queue_policy(sched, queue_of(sched, record));
+    bool is_too_often =
+        record->crashes + 1u >= queue_policy(sched, queue_of(sched, record))->crashes_max;
     record_set_crashes(record, record->crashes + 1u);
     record_mark(sched, slot);
-    if (due_us != TIME_US_NEVER)
-        record_set_due(record, due_us);
-    bool is_too_often = record->crashes >= policy->crashes_max;
-    if (is_too_often &&
-        park_by_count(sched, slot, bytes_of("its lease was lost too often"), worker, now))
+    if (loss->due_us != TIME_US_NEVER)
+        record_set_due(record, loss->due_us);
+    if (loss->parks) {
+        park_by_count(sched, slot, now);
         return;
-    if ((record->crashes < 2 && !is_too_often) || due_us != TIME_US_NEVER) {
-        lease_place_uncounted(sched, slot, due_us, now);
+    }
+    if ((record->crashes < 2 && !is_too_often) || loss->due_us != TIME_US_NEVER) {
+        lease_place_uncounted(sched, slot, loss->due_us, now);
         return;
     }
     uint32_t tries = is_too_often ? UINT32_MAX : record->crashes - 1u;
     record_schedule(sched, slot, now.wall_us + backoff_us(sched, record, tries), now);
+}
+
+/* Nobody's, and to be lost a little later. */
+static void put_aside(struct sched *sched, uint32_t id, bool counted, struct moment now)
+{
+    list_remove(sched, id);
+    lease_at(sched, id)->unconfirmed = !counted;
+    heap_move(&sched->lease_ends, id, now.mono_us + LOSE_AGAIN_US);
 }
 
 void lease_lose(struct sched *sched, uint32_t id, bool counted, struct moment now)
@@ -231,23 +271,25 @@ void lease_lose(struct sched *sched, uint32_t id, bool counted, struct moment no
         lease_end(sched, id);
         return;
     }
+    struct loss loss = {.counted = counted};
+    bool was_pending = record_at(sched, slot)->flags & FLAG_PENDING;
+    if (!prepare_loss(sched, slot, session_name(sched, lease->session), now, &loss)) {
+        put_aside(sched, id, counted, now);
+        return;
+    }
     struct queue *queue = queue_of(sched, record_at(sched, slot));
-    struct bytes worker = session_name(sched, lease->session);
     if (counted)
         queue->totals.lost++;
     else
         queue->totals.given_back++;
-    int64_t due_us = TIME_US_NEVER;
-    if (record_at(sched, slot)->flags & FLAG_PENDING) {
+    if (was_pending) /* its state is another now: a late report is stale */
         lease_end(sched, id);
-        pending_apply_lost(sched, slot, now, &due_us);
-    } else {
-        end_but_remember(sched, id, lease->number);
-    }
-    if (counted)
-        count_crash(sched, slot, worker, due_us, now);
     else
-        lease_place_uncounted(sched, slot, due_us, now);
+        end_but_remember(sched, id, lease->number);
+    if (counted)
+        count_crash(sched, slot, &loss, now);
+    else
+        lease_place_uncounted(sched, slot, loss.due_us, now);
 }
 
 void lease_expire(struct sched *sched, struct moment now, struct effects *effects)
@@ -255,7 +297,7 @@ void lease_expire(struct sched *sched, struct moment now, struct effects *effect
     for (int i = 0; i < ENDINGS_MAX; i++) {
         if (heap_first_time(&sched->lease_ends) > now.mono_us)
             return;
-        if (!effects_reserve(effects, 1) || !record_reserve(sched, 1))
+        if (!effects_reserve(effects, 1))
             return;
         uint32_t id = heap_first(&sched->lease_ends);
         struct lease *lease = lease_at(sched, id);
@@ -321,8 +363,6 @@ enum status lease_give_back(struct sched *sched, const struct event *event)
         lease_end(sched, id);
     if (status)
         return status;
-    if (!record_reserve(sched, 1))
-        return STATUS_NO_MEMORY;
     lease_lose(sched, id, event->give_back->begun, event->now);
     return STATUS_OK;
 }
@@ -338,16 +378,17 @@ enum status lease_undelivered(struct sched *sched, const struct event *event)
         lease_end(sched, id);
         return STATUS_OK;
     }
-    if (!record_reserve(sched, 1))
-        return STATUS_NO_MEMORY;
+    struct loss loss = {.counted = false};
     queue_of(sched, record_at(sched, slot))->totals.dispatched--;
+    if (!prepare_loss(sched, slot, (struct bytes){NULL, 0}, event->now, &loss)) {
+        put_aside(sched, id, false, event->now);
+        return STATUS_OK;
+    }
     if (lease->delivered_before)
         end_but_remember(sched, id, lease->delivered_before);
     else
         lease_end(sched, id);
-    int64_t due_us = TIME_US_NEVER;
-    pending_apply_lost(sched, slot, event->now, &due_us);
-    lease_place_uncounted(sched, slot, due_us, event->now);
+    lease_place_uncounted(sched, slot, loss.due_us, event->now);
     return STATUS_OK;
 }
 
@@ -370,10 +411,6 @@ static enum status resume_idle(struct sched *sched, uint32_t slot, uint32_t sess
     record_displace(sched, slot);
     uint32_t id =
         lease_new(sched, slot, number, session, session_at(sched, session)->lease_us, event->now);
-    if (id == SLAB_NONE) {
-        record_make_ready(sched, slot);
-        return STATUS_NO_MEMORY;
-    }
     lease_at(sched, id)->counts_lateness = false; /* it was dispatched before */
     if (was_parked)                               /* no more, and not after a restart either */
         record_mark(sched, slot);
@@ -405,7 +442,6 @@ static enum status resume_leased(struct sched *sched, uint32_t slot, uint32_t se
                              });
     lease_end(sched, id);
     id = lease_new(sched, slot, number, session, session_at(sched, session)->lease_us, event->now);
-    assert(id != SLAB_NONE); /* one was given back just now */
     lease_at(sched, id)->counts_lateness = false;
     return STATUS_OK;
 }

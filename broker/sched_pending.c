@@ -36,9 +36,9 @@ void pending_drop(struct sched *sched, uint32_t slot)
 {
     uint32_t id = find_pending(sched, slot);
     struct pending *pending = slab_at(&sched->pendings, id);
-    /* Without memory the row stays until the record goes; loading a pending change twice is
-     * harmless. */
-    sched_remove_row(sched, STORE_PENDING, record_at(sched, slot)->number, 0);
+    struct store_row row = {
+        .table = STORE_PENDING, .a = record_at(sched, slot)->number, .remove = true};
+    sched_add_row(sched, &row, NULL);
     table_remove(&sched->pending_of, id);
     free(pending->put);
     pending->put = NULL;
@@ -56,6 +56,10 @@ static struct pending *require_pending(struct sched *sched, uint32_t slot)
     uint32_t id = slab_take(&sched->pendings);
     if (id == SLAB_NONE)
         return NULL;
+    if (!sched_reserve_rows(sched, 0, 0)) { /* for its end */
+        slab_give(&sched->pendings, id);
+        return NULL;
+    }
     pending = slab_at(&sched->pendings, id);
     pending->record = slot;
     table_put(&sched->pending_of, id, slot);
@@ -131,6 +135,27 @@ static enum status decode_pending(struct pending *pending, const uint8_t *bytes,
     return STATUS_OK;
 }
 
+/* To memory and to the disk. */
+static enum status pending_write(struct sched *sched, uint32_t slot,
+                                 const struct wire_buffer *bytes)
+{
+    struct pending *before = pending_find(sched, slot);
+    struct pending *pending = before ? before : require_pending(sched, slot);
+    enum status status = STATUS_NO_MEMORY;
+    if (pending && sched_reserve_rows(sched, 1, bytes->count))
+        status = decode_pending(pending, bytes->data, bytes->count);
+    if (status) {
+        if (pending && !before)
+            pending_drop(sched, slot);
+        return status;
+    }
+    struct store_row row = {.table = STORE_PENDING,
+                            .a = record_at(sched, slot)->number,
+                            .count = (uint32_t)bytes->count};
+    sched_add_row(sched, &row, bytes->data);
+    return STATUS_OK;
+}
+
 enum status pending_add(struct sched *sched, uint32_t slot, const struct put *given, bool is_full,
                         struct moment now)
 {
@@ -148,21 +173,12 @@ enum status pending_add(struct sched *sched, uint32_t slot, const struct put *gi
         has_put = before && pending_put(before, &put);
         put.due_us = TIME_US_NEVER; /* of a put with a due and run-now the last counts */
     }
-    struct wire_buffer row;
-    wire_buffer_init(&row);
-    bool is_new = !before;
+    struct wire_buffer bytes;
+    wire_buffer_init(&bytes);
     enum status status = STATUS_NO_MEMORY;
-    struct pending *pending = NULL;
-    if (encode_pending(flags, has_put ? &put : NULL, &row))
-        pending = require_pending(sched, slot);
-    if (pending)
-        status = sched_write_row(sched, STORE_PENDING, record_at(sched, slot)->number, 0, row.data,
-                                 row.count);
-    if (pending && !status)
-        status = decode_pending(pending, row.data, row.count);
-    if (pending && status && is_new)
-        pending_drop(sched, slot);
-    wire_buffer_release(&row);
+    if (encode_pending(flags, has_put ? &put : NULL, &bytes))
+        status = pending_write(sched, slot, &bytes);
+    wire_buffer_release(&bytes);
     return status;
 }
 
@@ -199,6 +215,7 @@ bool pending_apply_lost(struct sched *sched, uint32_t slot, struct moment now, i
     uint64_t state = sched_draw(sched);
     if (!state || record_repack(sched, slot, &fields))
         return false;
+    lease_forget_ended(sched, slot);
     record_set_state(record, state);
     record_mark(sched, slot);
     *due_us = has_put ? put.due_us : TIME_US_NEVER;

@@ -83,13 +83,13 @@ uint32_t record_find(const struct sched *sched, const struct queue *queue, struc
 
 /* --- what is written -------------------------------------------------------------------------- */
 
-bool record_reserve(struct sched *sched, uint32_t count)
+static bool reserve_dirty(struct sched *sched, unsigned parity, uint32_t count)
 {
-    unsigned parity = sched->parity;
-    if (sched->dirty_count[parity] + count <= sched->dirty_room[parity])
+    uint32_t wanted = sched->dirty_count[parity] + sched->live.count + count;
+    if (wanted <= sched->dirty_room[parity])
         return true;
     uint32_t room = sched->dirty_room[parity] ? sched->dirty_room[parity] : 1024;
-    while (room < sched->dirty_count[parity] + count)
+    while (room < wanted)
         room *= 2;
     uint32_t *dirty = realloc(sched->dirty[parity], room * sizeof(*dirty));
     if (!dirty)
@@ -97,6 +97,12 @@ bool record_reserve(struct sched *sched, uint32_t count)
     sched->dirty[parity] = dirty;
     sched->dirty_room[parity] = room;
     return true;
+}
+
+/* Both: a seal may come before the leases end. */
+bool record_reserve(struct sched *sched, uint32_t count)
+{
+    return reserve_dirty(sched, 0, count) && reserve_dirty(sched, 1, count);
 }
 
 void record_mark(struct sched *sched, uint32_t slot)

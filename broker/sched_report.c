@@ -29,6 +29,11 @@ static enum status judge_late(const struct sched *sched, const struct report *re
     return STATUS_OK;
 }
 
+static bool is_there(const struct sched *sched, uint32_t slot)
+{
+    return slot != SLAB_NONE && record_is_visible(record_at(sched, slot));
+}
+
 /* STATUS_OK: to be applied. STATUS_UNCHANGED: accepted before. */
 static enum status judge(struct sched *sched, const struct event *event, struct target *target)
 {
@@ -48,10 +53,14 @@ static enum status judge(struct sched *sched, const struct event *event, struct 
         const struct record *record = record_at(sched, target->slot);
         bool is_its = record->queue == target->queue->id &&
                       bytes_equal(body_key(record->body), report->name.key);
-        return is_its && record->state == report->state ? STATUS_OK : STATUS_STALE;
+        if (is_its)
+            return record->state == report->state ? STATUS_OK : STATUS_STALE;
+        target->lease = SLAB_NONE; /* another record's */
+        target->slot = record_find(sched, target->queue, report->name.key);
+        return is_there(sched, target->slot) ? STATUS_STALE : STATUS_GONE;
     }
     target->slot = record_find(sched, target->queue, report->name.key);
-    if (target->slot == SLAB_NONE || !record_is_visible(record_at(sched, target->slot)))
+    if (!is_there(sched, target->slot))
         return STATUS_GONE;
     if (record_at(sched, target->slot)->state == report->name.lease)
         return STATUS_UNCHANGED;
@@ -114,22 +123,24 @@ static void overlay(const struct report *report, struct fields *fields)
     fields->parked_us = 0;
 }
 
-/* Whether the body changes at all: as a rule it does not, and nothing is packed. */
-static bool changes_body(const struct report *report, const struct fields *fields,
-                         const struct pending *pending)
-{
-    return pending || report->memo.data || report->payload.data || report->has_rank ||
-           report->note.data || report->error.data || report->outcome == OUTCOME_PARK ||
-           fields->error.count || fields->parked_us || fields->park_reason.count;
-}
-
 /* What becomes of the record: decided before anything is changed. */
 struct verdict {
     bool removes;
     bool parks;
+    bool is_too_often; /* it failed so often that it is parked by count, if the budget allows */
+    bool parks_by_count;
     bool is_put; /* the due is that of a put that was pending */
     int64_t due_us;
 };
+
+/* Whether the body changes at all: as a rule it does not, and nothing is packed. */
+static bool changes_body(const struct report *report, const struct fields *fields,
+                         const struct pending *pending, const struct verdict *verdict)
+{
+    return pending || verdict->parks || verdict->parks_by_count || report->memo.data ||
+           report->payload.data || report->has_rank || report->note.data || report->error.data ||
+           fields->error.count || fields->parked_us || fields->park_reason.count;
+}
 
 static enum status decide(const struct sched *sched, const struct event *event,
                           const struct record *record, const struct fields *fields,
@@ -143,10 +154,15 @@ static enum status decide(const struct sched *sched, const struct event *event,
     int64_t every_us = fields->every_us;
     struct put put;
     bool is_put = pending && pending_put(pending, &put);
-    if (is_put && put.every_us != TIME_US_NEVER)
+    /* One that was cleared meanwhile counts once more: the worker was told of it. */
+    if (is_put && put.every_us != TIME_US_NEVER && put.every_us > 0)
         every_us = put.every_us;
     *verdict =
         (struct verdict){.removes = ends && !has_put, .parks = report->outcome == OUTCOME_PARK};
+    const struct queue *queue = queue_of(sched, record);
+    verdict->is_too_often = report->outcome == OUTCOME_RETRY &&
+                            record->failures + 1u >= queue_policy(sched, queue)->failures_max;
+    verdict->parks_by_count = verdict->is_too_often && park_is_allowed(sched, queue, event->now);
     if (ends)
         due_us = event->now.wall_us; /* with a put that was pending it stays, due as that says */
     else if (report->outcome == OUTCOME_PARK)
@@ -222,21 +238,20 @@ static void set_counts(struct record *record, enum outcome outcome)
     record_set_crashes(record, 0);
 }
 
+/* A due that was put meanwhile wins over any back-off. */
 static void place_failed(struct sched *sched, const struct event *event, uint32_t slot,
                          const struct verdict *verdict)
 {
     struct record *record = record_at(sched, slot);
-    const struct sched_policy *policy = queue_policy(sched, queue_of(sched, record));
     int64_t due_us = verdict->due_us;
-    if (verdict->is_put)
-        record_set_due(record, due_us);
-    if (record->failures >= policy->failures_max) {
-        uint32_t session = session_find(sched, event->session);
-        if (park_by_count(sched, slot, bytes_of("its runs failed too often"),
-                          session_name(sched, session), event->now))
-            return;
-        due_us = event->now.wall_us + backoff_us(sched, record, UINT32_MAX);
+    if (verdict->parks_by_count) {
+        if (verdict->is_put)
+            record_set_due(record, due_us);
+        park_by_count(sched, slot, event->now);
+        return;
     }
+    if (verdict->is_too_often && !verdict->is_put)
+        due_us = event->now.wall_us + backoff_us(sched, record, UINT32_MAX);
     record_schedule(sched, slot, due_us, event->now);
 }
 
@@ -264,16 +279,17 @@ static void place(struct sched *sched, const struct event *event, uint32_t slot,
 /* The last step that can fail. */
 static enum status change_body(struct sched *sched, const struct event *event,
                                const struct target *target, struct fields *fields,
-                               const struct pending *pending)
+                               const struct pending *pending, const struct verdict *verdict)
 {
     struct put put;
     overlay(event->report, fields);
     if (pending && pending_put(pending, &put))
         put_overlay(&put, pending->is_full, fields);
-    if (event->report->outcome == OUTCOME_PARK) {
+    if (verdict->parks || verdict->parks_by_count) {
         uint32_t session = session_find(sched, event->session);
-        fields->park_reason =
-            event->report->error.count ? fields->error : bytes_of("by its handler");
+        fields->park_reason = verdict->parks_by_count      ? bytes_of("its runs failed too often")
+                              : event->report->error.count ? fields->error
+                                                           : bytes_of("by its handler");
         fields->last_worker = session_name(sched, session);
         fields->parked_us = event->now.wall_us;
         if (!heap_reserve(&target->queue->parked, target->queue->parked.count + 1))
@@ -294,12 +310,15 @@ static enum status apply(struct sched *sched, const struct event *event,
     enum status status = decide(sched, event, record, &fields, pending, &verdict);
     if (!status && !record_reserve(sched, 1))
         status = STATUS_NO_MEMORY;
-    if (!status && (verdict.removes || report->payload.data || report->has_rank))
-        status = sync_note_touched(sched, target->queue, fields.key);
-    if (!status && !verdict.removes && changes_body(report, &fields, pending))
-        status = change_body(sched, event, target, &fields, pending);
+    bool is_touch = verdict.removes || report->payload.data || report->has_rank;
+    if (!status && is_touch)
+        status = sync_reserve_touched(sched, target->queue, fields.key);
+    if (!status && !verdict.removes && changes_body(report, &fields, pending, &verdict))
+        status = change_body(sched, event, target, &fields, pending, &verdict);
     if (status)
         return status;
+    if (is_touch)
+        sync_note_touched(sched, target->queue, report->name.key);
     count(sched, event, target);
     leave(sched, target);
     if (record->flags & FLAG_PENDING)

@@ -105,10 +105,17 @@ static void lose_leases(struct sched *sched, struct session *session, bool uncon
     while (id != SLAB_NONE) { /* ends with the list */
         uint32_t after = lease_at(sched, id)->after;
         bool unconfirmed = lease_at(sched, id)->unconfirmed;
-        if ((unconfirmed || !unconfirmed_only) && record_reserve(sched, 1))
+        if (unconfirmed || !unconfirmed_only)
             lease_lose(sched, id, !unconfirmed, now);
         id = after;
     }
+}
+
+static struct store_row row_of(const struct session *session)
+{
+    uint64_t uid[2];
+    memcpy(uid, session->uid, sizeof(uid));
+    return (struct store_row){.table = STORE_SESSIONS, .a = uid[0], .b = uid[1]};
 }
 
 static void end_session(struct sched *sched, uint32_t slot, struct moment now)
@@ -121,25 +128,24 @@ static void end_session(struct sched *sched, uint32_t slot, struct moment now)
     for (uint32_t i = 0; i < session->queue_count; i++)
         unsubscribe(sched->queues[session->queues[i]], slot);
     if (session->is_stored) {
-        uint64_t uid[2];
-        memcpy(uid, session->uid, sizeof(uid));
-        sched_remove_row(sched, STORE_SESSIONS, uid[0], uid[1]);
+        struct store_row row = row_of(session);
+        row.remove = true;
+        sched_add_row(sched, &row, NULL);
     }
     heap_remove(&sched->session_ends, slot);
     sched->session_slots[session->number] = SLAB_NONE;
     slab_give(&sched->sessions, slot);
 }
 
-/* A session that may hold leases is written down: after a restart it is waited for. */
 void session_write(struct sched *sched, uint32_t slot)
 {
     struct session *session = session_at(sched, slot);
-    uint64_t uid[2];
     if (session->is_stored)
         return;
-    memcpy(uid, session->uid, sizeof(uid));
-    session->is_stored =
-        !sched_write_row(sched, STORE_SESSIONS, uid[0], uid[1], session->name, session->name_bytes);
+    struct store_row row = row_of(session);
+    row.count = session->name_bytes;
+    sched_add_row(sched, &row, session->name);
+    session->is_stored = true;
     session->stored_seal = sched->seals + 1;
 }
 
@@ -204,6 +210,10 @@ static enum status make_session(struct sched *sched, const struct event *event, 
     uint32_t slot = slab_take(&sched->sessions);
     if (slot == SLAB_NONE)
         return STATUS_NO_MEMORY;
+    if (!sched_reserve_rows(sched, 0, 0)) { /* its own are counted already */
+        slab_give(&sched->sessions, slot);
+        return STATUS_NO_MEMORY;
+    }
     struct session *session = session_at(sched, slot);
     read_hello(sched, event, session);
     enum status status = read_queues(sched, event->hello, session);

@@ -33,6 +33,7 @@ void sync_destroy(struct sched *sched, struct queue *queue)
     free(sync->matched);
     free(sync->staged);
     free(sync->prunes_list);
+    free(sync->spare_key);
     free(sync);
     queue->sync = NULL;
 }
@@ -53,37 +54,59 @@ bool sync_has_touched(const struct sync *sync, struct bytes key)
     return find_touched(sync, key) != NULL;
 }
 
-enum status sync_add_touched(struct sched *sched, struct sync *sync, struct bytes key,
-                             bool is_in_set)
+bool sync_reserve_touch(struct sync *sync, uint32_t key_bytes)
 {
-    if (sync_has_touched(sync, key))
-        return STATUS_OK;
-    uint8_t *copy = malloc(key.count);
-    uint32_t id = copy && table_reserve(&sync->touched) ? slab_take(&sync->touches) : SLAB_NONE;
-    if (id == SLAB_NONE) {
-        free(copy);
-        return STATUS_NO_MEMORY;
-    }
-    memcpy(copy, key.data, key.count);
-    struct touched *touched = slab_at(&sync->touches, id);
-    touched->key = copy;
-    touched->key_bytes = key.count;
-    touched->is_in_set = is_in_set;
-    table_put(&sync->touched, id, key_hash(key, 0));
-    if (sched->is_loading)
-        return STATUS_OK;
-    return sched_write_row(sched, STORE_SYNCS, sync->generation,
-                           SYNC_TOUCHED + sync->parts[PARTS_TOUCHED]++, key.data, key.count);
+    uint8_t *spare = realloc(sync->spare_key, key_bytes);
+    if (!spare)
+        return false;
+    sync->spare_key = spare;
+    return table_reserve(&sync->touched) && slab_reserve(&sync->touches);
 }
 
-enum status sync_note_touched(struct sched *sched, struct queue *queue, struct bytes key)
+void sync_add_touched(struct sync *sync, struct bytes key, bool is_in_set)
+{
+    uint32_t id = slab_take(&sync->touches);
+    struct touched *touched = slab_at(&sync->touches, id);
+    touched->key = sync->spare_key;
+    touched->key_bytes = key.count;
+    touched->is_in_set = is_in_set;
+    memcpy(touched->key, key.data, key.count);
+    sync->spare_key = NULL;
+    table_put(&sync->touched, id, key_hash(key, 0));
+}
+
+/* The sync that must be told of this key; NULL: none. */
+static struct sync *find_listener(const struct queue *queue, struct bytes key)
 {
     struct sync *sync = queue->sync;
     if (!sync || sync->phase == SYNC_DROP || sync->phase == SYNC_CLEAN)
+        return NULL;
+    return sync_has_touched(sync, key) ? NULL : sync;
+}
+
+enum status sync_reserve_touched(struct sched *sched, struct queue *queue, struct bytes key)
+{
+    struct sync *sync = find_listener(queue, key);
+    if (!sync)
         return STATUS_OK;
+    /* Looked up before its slot may become another's. */
     uint32_t slot = record_find(sched, queue, key);
-    bool is_in_set = slot != SLAB_NONE && sync_has_matched(sync, slot);
-    return sync_add_touched(sched, sync, key, is_in_set);
+    sync->spare_is_in_set = slot != SLAB_NONE && sync_has_matched(sync, slot);
+    bool has_room = sync_reserve_touch(sync, key.count) && sched_reserve_rows(sched, 1, key.count);
+    return has_room ? STATUS_OK : STATUS_NO_MEMORY;
+}
+
+void sync_note_touched(struct sched *sched, struct queue *queue, struct bytes key)
+{
+    struct sync *sync = find_listener(queue, key);
+    if (!sync)
+        return;
+    sync_add_touched(sync, key, sync->spare_is_in_set);
+    struct store_row row = {.table = STORE_SYNCS,
+                            .a = sync->generation,
+                            .b = SYNC_TOUCHED + sync->parts[PARTS_TOUCHED]++,
+                            .count = key.count};
+    sched_add_row(sched, &row, key.data);
 }
 
 bool sync_has_matched(const struct sync *sync, uint32_t slot)
@@ -91,29 +114,32 @@ bool sync_has_matched(const struct sync *sync, uint32_t slot)
     return slot < sync->matched_room && sync->matched[slot / 8] >> slot % 8 & 1;
 }
 
-enum status sync_set_matched(struct sync *sync, uint32_t slot)
+bool sync_reserve_matched(struct sync *sync, uint32_t slot)
 {
-    if (slot >= sync->matched_room) {
-        uint32_t room = sync->matched_room ? sync->matched_room : 4096;
-        while (room <= slot)
-            room *= 2;
-        uint8_t *matched = realloc(sync->matched, room / 8);
-        if (!matched)
-            return STATUS_NO_MEMORY;
-        memset(matched + sync->matched_room / 8, 0, (room - sync->matched_room) / 8);
-        sync->matched = matched;
-        sync->matched_room = room;
-    }
-    sync->matched[slot / 8] |= (uint8_t)(1u << slot % 8);
-    return STATUS_OK;
+    if (slot < sync->matched_room)
+        return true;
+    uint32_t room = sync->matched_room ? sync->matched_room : 4096;
+    while (room <= slot)
+        room *= 2;
+    uint8_t *matched = realloc(sync->matched, room / 8);
+    if (!matched)
+        return false;
+    memset(matched + sync->matched_room / 8, 0, (room - sync->matched_room) / 8);
+    sync->matched = matched;
+    sync->matched_room = room;
+    return true;
 }
 
-void sync_drop_key(struct sched *sched, struct queue *queue, uint32_t slot)
+void sync_set_matched(struct sync *sync, uint32_t slot)
+{
+    sync->matched[slot / 8] |= (uint8_t)(1u << slot % 8);
+}
+
+void sync_give_up_staged(struct queue *queue)
 {
     queue->sync->counts.created--;
     queue->sync->counts.kept++;
     queue->sync->displaced++;
-    record_drop(sched, slot);
 }
 
 /* --- items ------------------------------------------------------------------------------------ */
@@ -132,14 +158,18 @@ enum status sync_flush_part(struct sched *sched, struct sync *sync)
     return STATUS_OK;
 }
 
-/* An item on its way to the store, with its due made absolute. */
+/* An item on its way to the store, with its due made absolute. On failure it is not on its way. */
 static enum status spool(struct sched *sched, struct sync *sync, const struct put *put, bool is_new)
 {
+    size_t before = sync->part.count;
     wire_write_bool(&sync->part, is_new);
     put_write(&sync->part, put);
-    if (sync->part.failed)
-        return STATUS_NO_MEMORY;
-    return sync->part.count < SYNC_PART_BYTES ? STATUS_OK : sync_flush_part(sched, sync);
+    enum status status = sync->part.failed ? STATUS_NO_MEMORY : STATUS_OK;
+    if (!status && sync->part.count >= SYNC_PART_BYTES)
+        status = sync_flush_part(sched, sync);
+    if (status)
+        wire_buffer_cut(&sync->part, before);
+    return status;
 }
 
 /* The first due of a new record: named, else spread by a hash of its key over the window or over
@@ -179,17 +209,21 @@ static enum status stage_new(struct sched *sched, struct queue *queue, const str
     enum status status = record_new(sched, queue, &fields, &slot);
     if (status)
         return status;
+    uint64_t due_now = sync->counts.due_now;
     item.due_us = first_due(sync, put, now);
     item.in_us = TIME_US_NEVER;
     record_set_due(record_at(sched, slot), item.due_us);
     record_move_to(sched, slot, PLACE_STAGED);
-    status = sync_set_matched(sync, slot);
+    if (!sync_reserve_matched(sync, slot))
+        status = STATUS_NO_MEMORY;
     if (!status && spools)
         status = spool(sched, sync, &item, true);
     if (status) {
+        sync->counts.due_now = due_now;
         record_drop(sched, slot);
         return status;
     }
+    sync_set_matched(sync, slot);
     sync->staged[sync->staged_count++] = slot;
     sync->counts.created++;
     return STATUS_CREATED;
@@ -225,21 +259,25 @@ static enum status stage_known(struct sched *sched, struct queue *queue, uint32_
     item.in_us = TIME_US_NEVER;
     item.memo = (struct bytes){NULL, 0};
     enum status status = put_check_room(sched, slot, &item);
-    if (!status)
-        status = sync_set_matched(sync, slot);
+    if (!status && !sync_reserve_matched(sync, slot))
+        status = STATUS_NO_MEMORY;
     if (status)
         return status;
     if (!differs(sched, slot, &item, sync->due_take)) {
+        sync_set_matched(sync, slot);
         sync->counts.unchanged++;
         return STATUS_UNCHANGED;
     }
+    size_t before = sync->changed.count;
     put_write(&sync->changed, &item);
-    if (sync->changed.failed)
-        return STATUS_NO_MEMORY;
-    if (spools)
+    status = sync->changed.failed ? STATUS_NO_MEMORY : STATUS_OK;
+    if (!status && spools)
         status = spool(sched, sync, &item, false);
-    if (status)
+    if (status) {
+        wire_buffer_cut(&sync->changed, before);
         return status;
+    }
+    sync_set_matched(sync, slot);
     sync->counts.changed++;
     return STATUS_CHANGED;
 }

@@ -72,6 +72,8 @@ struct sync {
     uint32_t prune_count, prune_room, prune_done;
     uint32_t plan_cursor;
 
+    uint8_t *spare_key; /* room for the next touched key */
+    bool spare_is_in_set;
     struct slab touches;
     struct table touched;
     struct wire_buffer part;   /* items that are not spooled yet */
@@ -81,10 +83,14 @@ struct sync {
 
 struct sync *sync_new(uint64_t generation);
 bool sync_has_touched(const struct sync *sync, struct bytes key);
-enum status sync_add_touched(struct sched *sched, struct sync *sync, struct bytes key,
-                             bool is_in_set);
+/* Room for one more; a key longer than that which is then added is no harm. */
+bool sync_reserve_touch(struct sync *sync, uint32_t key_bytes);
+/* There must be room. */
+void sync_add_touched(struct sync *sync, struct bytes key, bool is_in_set);
 bool sync_has_matched(const struct sync *sync, uint32_t slot);
-enum status sync_set_matched(struct sync *sync, uint32_t slot);
+bool sync_reserve_matched(struct sync *sync, uint32_t slot);
+/* There must be room. */
+void sync_set_matched(struct sync *sync, uint32_t slot);
 
 /* Compares one item with what is stored and stages it. `spools`: write it to the store, too (not
  * when it comes from there). */

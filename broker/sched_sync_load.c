@@ -127,6 +127,18 @@ static enum status load_prunes(struct sched *sched, struct sync *sync, const str
     return STATUS_OK;
 }
 
+static enum status load_touched(struct sync *sync, struct bytes key)
+{
+    if (sync_has_touched(sync, key))
+        return STATUS_OK;
+    if (!bytes_are_key(key))
+        return STATUS_CORRUPT;
+    if (!sync_reserve_touch(sync, key.count))
+        return STATUS_NO_MEMORY;
+    sync_add_touched(sync, key, false);
+    return STATUS_OK;
+}
+
 static struct queue *find_marked(const struct sched *sched, uint64_t generation)
 {
     for (uint32_t i = 0; i < sched->queue_count; i++)
@@ -152,7 +164,7 @@ enum status sync_load_row(struct sched *sched, const struct store_row *row, cons
     case SYNC_TOUCHED >> 32:
         if (part >= queue->sync->parts[PARTS_TOUCHED])
             queue->sync->parts[PARTS_TOUCHED] = part + 1;
-        return sync_add_touched(sched, queue->sync, (struct bytes){bytes, row->count}, false);
+        return load_touched(queue->sync, (struct bytes){bytes, row->count});
     default:
         return STATUS_CORRUPT;
     }

@@ -14,13 +14,15 @@
 #include "table.h"
 
 enum {
-    PROMOTIONS_MAX = 4096,  /* records that come due in one step */
-    PROMOTIONS_GROUP = 32,  /* of which so many are fetched from memory together */
-    ENDINGS_MAX = 4096,     /* leases, sessions, takes that end in one step */
-    GRANTS_MAX = 8192,      /* tasks handed out in one step */
-    NUMBER_BLOCK = 1 << 24, /* numbers reserved at once */
-    STALL_US = 100000,      /* a wake-up so late is a stall: read before any lease is ended */
-    STALL_HOLD_US = 500000, /* for how long */
+    PROMOTIONS_MAX = 4096,    /* records that come due in one step */
+    PROMOTIONS_GROUP = 32,    /* of which so many are fetched from memory together */
+    ENDINGS_MAX = 4096,       /* leases, sessions, takes that end in one step */
+    GRANTS_MAX = 8192,        /* tasks handed out in one step */
+    NUMBER_BLOCK = 1 << 24,   /* numbers reserved at once */
+    PARK_WINDOW_US = 5000000, /* parks by count are counted for so long together, ... */
+    PARK_WINDOWS = 13,        /* ... and at least a minute long */
+    STALL_US = 100000,        /* a wake-up so late is a stall: read before any lease is ended */
+    STALL_HOLD_US = 500000,   /* for how long */
 };
 
 /* --- records ---------------------------------------------------------------------------------- */
@@ -162,8 +164,8 @@ struct queue {
     struct sched_totals totals;
     struct stats lateness;
     struct stats start_lateness;
-    int64_t park_window_mono_us;
-    uint64_t parked_in_window;
+    int64_t parked_windows[PARK_WINDOWS]; /* which one each place counts */
+    uint64_t parked_in_window[PARK_WINDOWS];
     struct sync *sync;          /* NULL: none under way */
     uint64_t synced_generation; /* the last COMMIT that was answered, 0: none */
     enum status synced_status;

@@ -48,19 +48,24 @@ static bool add_segment(struct slab *slab)
     return true;
 }
 
+bool slab_reserve(struct slab *slab)
+{
+    if (slab->free_first != SLAB_NONE)
+        return true;
+    if (slab->used_end == SLAB_NONE)
+        return false;
+    return slab->used_end >> SLAB_SEGMENT_BITS < slab->segment_count || add_segment(slab);
+}
+
 uint32_t slab_take(struct slab *slab)
 {
+    if (!slab_reserve(slab))
+        return SLAB_NONE;
     uint32_t id = slab->free_first;
-    if (id != SLAB_NONE) {
+    if (id != SLAB_NONE)
         memcpy(&slab->free_first, slab_at(slab, id), sizeof(slab->free_first));
-    } else {
-        id = slab->used_end;
-        if (id == SLAB_NONE)
-            return SLAB_NONE;
-        if (id >> SLAB_SEGMENT_BITS == slab->segment_count && !add_segment(slab))
-            return SLAB_NONE;
-        slab->used_end++;
-    }
+    else
+        id = slab->used_end++;
     memset(slab_at(slab, id), 0, slab->item_bytes);
     slab->count++;
     return id;

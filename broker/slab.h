@@ -46,6 +46,9 @@ struct slab {
 void slab_init(struct slab *slab, uint32_t item_bytes);
 void slab_release(struct slab *slab);
 
+/* Room for one more: the next slab_take succeeds. On failure false, nothing changed. */
+bool slab_reserve(struct slab *slab);
+
 /* A zeroed item; SLAB_NONE when memory is out. */
 uint32_t slab_take(struct slab *slab);
 void slab_give(struct slab *slab, uint32_t id);

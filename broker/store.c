@@ -65,18 +65,25 @@ bool store_batch_add_state(struct store_batch *batch, const struct store_state *
     return true;
 }
 
+bool store_batch_reserve(struct store_batch *batch, size_t rows, size_t bytes)
+{
+    void *all_rows = batch->rows;
+    if (!reserve(&all_rows, &batch->row_room, batch->row_count + rows, sizeof(*batch->rows)))
+        return false;
+    batch->rows = all_rows;
+    void *all_bytes = batch->bytes;
+    if (!reserve(&all_bytes, &batch->byte_room, batch->byte_count + bytes, 1))
+        return false;
+    batch->bytes = all_bytes;
+    return true;
+}
+
 bool store_batch_add_row(struct store_batch *batch, const struct store_row *row, const void *bytes)
 {
     assert((unsigned)row->table < STORE_TABLE_COUNT);
     assert(!row->remove || row->count == 0);
-    void *rows = batch->rows;
-    if (!reserve(&rows, &batch->row_room, batch->row_count + 1, sizeof(*row)))
+    if (!store_batch_reserve(batch, 1, row->count))
         return false;
-    batch->rows = rows;
-    void *all = batch->bytes;
-    if (!reserve(&all, &batch->byte_room, batch->byte_count + row->count, 1))
-        return false;
-    batch->bytes = all;
     struct store_row *added = &batch->rows[batch->row_count++];
     *added = *row;
     added->offset = batch->byte_count;

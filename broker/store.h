@@ -94,6 +94,8 @@ void store_batch_destroy(struct store_batch **batch);
 void store_batch_clear(struct store_batch *batch);
 /* On failure (memory) false, nothing added. */
 bool store_batch_add_state(struct store_batch *batch, const struct store_state *state);
+/* Room for so many more rows with so many bytes in all. On failure false. */
+bool store_batch_reserve(struct store_batch *batch, size_t rows, size_t bytes);
 bool store_batch_add_row(struct store_batch *batch, const struct store_row *row,
                          const void *bytes); /* row->offset is set here */
 

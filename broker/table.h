@@ -34,7 +34,8 @@ struct table {
 void table_init(struct table *table, struct slab *items);
 void table_release(struct table *table);
 
-/* Room for one more. On failure false, nothing changed. Call it before table_put. */
+/* Room for one more. On failure false, nothing changed. Call it before table_put. Once it has
+ * succeeded a table_put without it is allowed, too: the chains grow longer then. */
 bool table_reserve(struct table *table);
 
 /* Open the buckets for `count` items at once, in a table that is empty: adding them splits nothing

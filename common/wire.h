@@ -141,6 +141,9 @@ void wire_buffer_clear(struct wire_buffer *buffer);
 /* Room for `count` more bytes. On failure returns false and sets `failed`. */
 static inline bool wire_buffer_reserve(struct wire_buffer *buffer, size_t count);
 
+/* Take back all that was written behind the first `count` bytes, and that it failed. */
+void wire_buffer_cut(struct wire_buffer *buffer, size_t count);
+
 void wire_write_array(struct wire_buffer *buffer, uint32_t count);
 void wire_write_map(struct wire_buffer *buffer, uint32_t count);
 static inline void wire_write_uint(struct wire_buffer *buffer, uint64_t value);

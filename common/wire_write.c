@@ -31,10 +31,16 @@ void wire_buffer_release(struct wire_buffer *buffer)
     wire_buffer_init(buffer);
 }
 
+void wire_buffer_cut(struct wire_buffer *buffer, size_t count)
+{
+    assert(count <= buffer->count);
+    buffer->count = count;
+    buffer->failed = false;
+}
+
 void wire_buffer_clear(struct wire_buffer *buffer)
 {
-    buffer->count = 0;
-    buffer->failed = false;
+    wire_buffer_cut(buffer, 0);
 }
 
 /* Doubles, so that n bytes written one by one cost O(n). */

@@ -1,0 +1,119 @@
+/* What changed since the last batch, for the store. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "sched_internal.h"
+
+/* --- rows ------------------------------------------------------------------------------------- */
+
+/* Once written, once removed. */
+enum { SESSION_ROWS = 2 };
+
+bool sched_reserve_rows(struct sched *sched, uint32_t rows, size_t bytes)
+{
+    size_t ends = (size_t)sched->sessions.count * SESSION_ROWS + sched->pendings.count;
+    size_t names = (size_t)sched->sessions.count * SESSION_NAME_BYTES_MAX;
+    return store_batch_reserve(sched->rows, rows + ends, bytes + names);
+}
+
+void sched_add_row(struct sched *sched, const struct store_row *row, const void *bytes)
+{
+    bool has_room = store_batch_add_row(sched->rows, row, bytes);
+    assert(has_room);
+}
+
+enum status sched_write_row(struct sched *sched, enum store_table table, uint64_t a, uint64_t b,
+                            const void *bytes, size_t count)
+{
+    if (!sched_reserve_rows(sched, 1, count))
+        return STATUS_NO_MEMORY;
+    struct store_row row = {.table = table, .a = a, .b = b, .count = (uint32_t)count};
+    sched_add_row(sched, &row, bytes);
+    return STATUS_OK;
+}
+
+enum status sched_remove_row(struct sched *sched, enum store_table table, uint64_t a, uint64_t b)
+{
+    if (!sched_reserve_rows(sched, 1, 0))
+        return STATUS_NO_MEMORY;
+    sched_add_row(sched, &(struct store_row){.table = table, .a = a, .b = b, .remove = true}, NULL);
+    return STATUS_OK;
+}
+
+bool sched_is_dirty(const struct sched *sched)
+{
+    if (sched->dirty_count[sched->parity] || sched->rows->row_count || sched->is_meta_dirty)
+        return true;
+    return sched_reserve_wanted(sched) != 0;
+}
+
+/* A stored record: its queue, then its body. */
+static bool seal_body(struct store_batch *batch, const struct record *record)
+{
+    uint32_t queue = record->queue;
+    uint32_t count = body_bytes(record->body);
+    struct store_row row = {
+        .table = STORE_RECORDS, .a = record->number, .count = count + (uint32_t)sizeof(queue)};
+    uint8_t small[512];
+    uint8_t *bytes = row.count <= sizeof(small) ? small : malloc(row.count);
+    if (!bytes)
+        return false;
+    memcpy(bytes, &queue, sizeof(queue));
+    memcpy(bytes + sizeof(queue), record->body, count);
+    bool is_added = store_batch_add_row(batch, &row, bytes);
+    if (bytes != small)
+        free(bytes);
+    return is_added;
+}
+
+static bool seal_record(struct store_batch *batch, const struct record *record)
+{
+    struct store_state state = {.number = record->number};
+    if (record->where == PLACE_REMOVED) {
+        struct store_row row = {.table = STORE_RECORDS, .a = record->number, .remove = true};
+        return store_batch_add_state(batch, &state) && store_batch_add_row(batch, &row, NULL);
+    }
+    state.state = record->state;
+    state.due_us = (int64_t)record->due_us;
+    state.failures = record->failures;
+    state.crashes = record->crashes;
+    state.flags = STATE_PRESENT;
+    if (record->where == PLACE_PARKED)
+        state.flags |= STATE_PARKED;
+    if (!store_batch_add_state(batch, &state))
+        return false;
+    return !(record->flags & FLAG_COLD) || seal_body(batch, record);
+}
+
+static bool seal_rows(struct sched *sched, struct store_batch *batch)
+{
+    for (size_t i = 0; i < sched->rows->row_count; i++) {
+        const struct store_row *row = &sched->rows->rows[i];
+        if (!store_batch_add_row(batch, row, sched->rows->bytes + row->offset))
+            return false;
+    }
+    for (uint32_t i = 0; i < sched->queue_count; i++)
+        if (sched->queues[i]->is_dirty && queue_write_row(sched, sched->queues[i], batch))
+            return false;
+    return !meta_write_row(sched, batch);
+}
+
+enum status sched_seal(struct sched *sched, struct store_batch *batch)
+{
+    unsigned parity = sched->parity;
+    assert(sched->dirty_count[parity ^ 1] == 0);
+    for (uint32_t i = 0; i < sched->dirty_count[parity]; i++)
+        if (!seal_record(batch, record_at(sched, sched->dirty[parity][i])))
+            return STATUS_NO_MEMORY;
+    if (!seal_rows(sched, batch))
+        return STATUS_NO_MEMORY;
+    for (uint32_t i = 0; i < sched->dirty_count[parity]; i++)
+        record_clear_flag(record_at(sched, sched->dirty[parity][i]), FLAG_COLD);
+    for (uint32_t i = 0; i < sched->queue_count; i++)
+        sched->queues[i]->is_dirty = false;
+    store_batch_clear(sched->rows);
+    sched->is_meta_dirty = false;
+    sched->parity ^= 1;
+    sched->seals++;
+    return STATUS_OK;
+}
