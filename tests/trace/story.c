@@ -4,15 +4,74 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BEGIN_WALL_S = 1763800000, BEGIN_MONO_S = 5000, TURNS_MAX = 100000 };
+#include "memory.h"
 
-/* --- the disk --------------------------------------------------------------------------------- */
+enum {
+    BEGIN_WALL_S = 1763800000,
+    BEGIN_MONO_S = 5000,
+    TURNS_MAX = 100000,
+    PUT_OFF_US = 100000,    /* what could not be done for want of memory */
+    STACK_FAILURES_MAX = 2, /* of one caller of an allocation, in one program of stories */
+};
+
+/* --- steps ------------------------------------------------------------------------------------ */
+
+static jmp_buf leave;    /* out of the story that is being told */
+static uint64_t told_at; /* the allocation that fails in it; 0: none */
+
+static void check(const struct story *story)
+{
+    const char *what = "";
+    if (!sched_check(story->sched, &what))
+        fail_msg("sched_check: %s", what);
+}
 
 static enum status step(struct story *story, struct event *event)
 {
     event->now = story->now;
-    return sched_step(story->sched, event, &story->effects);
+    memory_enter();
+    enum status status = sched_step(story->sched, event, &story->effects);
+    memory_leave();
+    return status;
 }
+
+/* Nothing of the rest of the story can come as it always does: a set was refused, or a take was
+ * answered empty. All must be in order nevertheless, and after a restart, too. */
+static void give_up(struct story *story)
+{
+    memory_come_back();
+    story_turn(story);
+    story_crash(story);
+    longjmp(leave, 1);
+}
+
+enum status story_step(struct story *story, struct event *event)
+{
+    enum status status = step(story, event);
+    if (status != STATUS_NO_MEMORY)
+        return status;
+    assert_true(memory_is_short());
+    check(story);
+    if (event->kind == EVENT_SYNC_ITEM) { /* its source will not commit a set without it */
+        struct event abort = {.kind = EVENT_SYNC_ABORT, .session = event->session};
+        abort.sync_item.generation = event->sync_item.generation;
+        assert_int_equal(step(story, &abort), STATUS_OK);
+        give_up(story);
+    }
+    status = step(story, event); /* as there is none still, or again */
+    memory_come_back();
+    return status == STATUS_NO_MEMORY ? step(story, event) : status;
+}
+
+enum status story_act(struct story *story, enum story_who who, struct event event)
+{
+    event.session = story->peers[who].session;
+    enum status status = story_step(story, &event);
+    story_turn(story);
+    return status;
+}
+
+/* --- the disk --------------------------------------------------------------------------------- */
 
 static void become_durable(struct story *story)
 {
@@ -25,6 +84,18 @@ static void become_durable(struct story *story)
             STATUS_OK);
 }
 
+/* False: there was no memory for it. */
+static bool seal(struct story *story)
+{
+    memory_enter();
+    enum status status = sched_seal(story->sched, story->batch);
+    memory_leave();
+    if (status == STATUS_NO_MEMORY && memory_is_short())
+        return false;
+    assert_int_equal(status, STATUS_OK);
+    return true;
+}
+
 /* Until there is nothing to write, or it is on its way. */
 static void write_changes(struct story *story)
 {
@@ -33,7 +104,8 @@ static void write_changes(struct story *story)
         if (!sched_is_dirty(story->sched) && !story->reserving)
             return;
         store_batch_clear(story->batch);
-        assert_int_equal(sched_seal(story->sched, story->batch), STATUS_OK);
+        if (!seal(story))
+            return;
         story->is_in_flight = true;
         if (!story->is_disk_held)
             become_durable(story);
@@ -64,13 +136,31 @@ static enum status load_record(const struct store_state *state, const uint8_t *b
     return sched_load_record(user, state, body, count);
 }
 
+static enum status load(struct story *story)
+{
+    memory_enter();
+    story->sched = sched_new(&story->settings);
+    memory_leave();
+    if (!story->sched)
+        return STATUS_NO_MEMORY;
+    struct store_visitor visitor = {load_row, load_record, story->sched};
+    memory_enter();
+    enum status status = disk_load(&story->disk, &visitor);
+    if (!status)
+        status = sched_load_end(story->sched, story->now);
+    memory_leave();
+    return status;
+}
+
 static void start(struct story *story)
 {
-    story->sched = sched_new(&story->settings);
-    assert_non_null(story->sched);
-    struct store_visitor visitor = {load_row, load_record, story->sched};
-    assert_int_equal(disk_load(&story->disk, &visitor), STATUS_OK);
-    assert_int_equal(sched_load_end(story->sched, story->now), STATUS_OK);
+    enum status status = load(story);
+    if (status == STATUS_NO_MEMORY && memory_is_short()) {
+        memory_come_back();
+        sched_destroy(&story->sched);
+        status = load(story);
+    }
+    assert_int_equal(status, STATUS_OK);
     write_changes(story); /* the first numbers are reserved before anything is drawn */
     story_turn(story);
 }
@@ -85,11 +175,10 @@ void story_crash(struct story *story)
     start(story);
 }
 
-int story_begin(void **state)
+static struct story *story_new(void)
 {
     struct story *story = calloc(1, sizeof(*story));
-    if (!story)
-        return -1;
+    assert_non_null(story);
     sched_settings_init(&story->settings);
     disk_init(&story->disk);
     effects_init(&story->effects);
@@ -98,18 +187,86 @@ int story_begin(void **state)
     for (int who = 0; who < STORY_WHO_COUNT; who++)
         story->peers[who].session = UINT32_MAX;
     start(story);
-    *state = story;
-    return 0;
+    return story;
 }
 
-int story_end(void **state)
+static void story_destroy(struct story **story)
+{
+    sched_destroy(&(*story)->sched);
+    store_batch_destroy(&(*story)->batch);
+    effects_release(&(*story)->effects);
+    disk_release(&(*story)->disk);
+    free(*story);
+    *story = NULL;
+}
+
+struct story *story_begin_anew(void **state)
 {
     struct story *story = *state;
-    sched_destroy(&story->sched);
-    store_batch_destroy(&story->batch);
-    effects_release(&story->effects);
-    disk_release(&story->disk);
-    free(story);
+    story_destroy(&story);
+    *state = story_new();
+    return *state;
+}
+
+/* Once; allocation `first` fails (0: none). Returns whether there was one so far on. */
+static bool tell(const struct story_plot *plot, uint64_t first, bool lasting)
+{
+    static void *state; /* outlives the jump */
+    memory_plan(first, lasting);
+    state = story_new();
+    if (setjmp(leave) == 0)
+        plot->tell(&state);
+    struct story *story = state;
+    story_destroy(&story);
+    return memory_failures() > 0;
+}
+
+static void tell_failing(const struct story_plot *plot, uint64_t at)
+{
+    told_at = at;
+    bool has_failed = tell(plot, at, false) && tell(plot, at, true);
+    told_at = 0;
+    assert_true(has_failed);
+}
+
+/* Those of the story's allocations that fail: each caller's first few ones. */
+static uint64_t choose(uint64_t **chosen)
+{
+    uint64_t count = 0, all = 0;
+    while (memory_stack(all + 1)) /* ends with them */
+        all++;
+    *chosen = calloc(all + 1, sizeof(**chosen));
+    assert_non_null(*chosen);
+    for (uint64_t at = 1; at <= all; at++)
+        if (memory_count_stack(memory_stack(at)) < STACK_FAILURES_MAX)
+            (*chosen)[count++] = at;
+    return count;
+}
+
+void story_tell(void **state)
+{
+    const struct story_plot *plot = *state;
+    const char *at = getenv("EVERDUE_OUT_OF_MEMORY");
+    tell(plot, 0, false);
+    if (!at || plot->needs_memory)
+        return;
+    if (atoi(at)) { /* one of them, to look at it */
+        tell_failing(plot, strtoull(at, NULL, 10));
+        return;
+    }
+    uint64_t *chosen;
+    uint64_t count = choose(&chosen);
+    for (uint64_t i = 0; i < count; i++)
+        tell_failing(plot, chosen[i]);
+    free(chosen);
+}
+
+int story_told(void **state)
+{
+    (void)state;
+    if (told_at)
+        print_error("with EVERDUE_OUT_OF_MEMORY=%ju\n", (uintmax_t)told_at);
+    told_at = 0;
     return 0;
 }
 
@@ -179,29 +336,48 @@ static void carry_out(struct story *story, const struct effect *effect)
 /* Tasks first: they are borrowed until the next step. */
 static void carry_out_all(struct story *story)
 {
+    bool is_refused = false;
     for (int pass = 0; pass < 2; pass++)
         for (size_t i = 0; i < story->effects.count; i++) {
             struct effect effect = story->effects.list[i];
             if ((effect.kind == EFFECT_TASK) == (pass == 0))
                 carry_out(story, &effect);
+            is_refused |= effect.kind == EFFECT_TAKEN && effect.count == 0;
+            is_refused |= effect.kind == EFFECT_SYNC_DONE && effect.status == STATUS_NO_MEMORY;
         }
     story->effects.count = 0;
+    if (is_refused && memory_is_short())
+        give_up(story);
 }
 
 /* --- turns ------------------------------------------------------------------------------------ */
 
-void story_turn_late(struct story *story, double stalled_s)
+static void turn(struct story *story, double stalled_s)
 {
     step(story, &(struct event){.kind = EVENT_TIME, .stalled_us = STORY_S(stalled_s)});
-    for (int i = 0; i < TURNS_MAX && sched_has_work(story->sched); i++)
+    for (int i = 0; i < TURNS_MAX && sched_has_work(story->sched) && !memory_is_short(); i++)
         step(story, &(struct event){.kind = EVENT_WORK, .budget = 7});
     write_changes(story);
     step(story, &(struct event){.kind = EVENT_GRANT});
     carry_out_all(story);
     write_changes(story);
-    const char *what = "";
-    if (!sched_check(story->sched, &what))
-        fail_msg("sched_check: %s", what);
+    check(story);
+}
+
+/* A turn that wanted memory is followed by another, that finds it. What was put off for a moment is
+ * done before the story goes on: leases know no wall clock. */
+void story_turn_late(struct story *story, double stalled_s)
+{
+    turn(story, stalled_s);
+    if (!memory_is_short())
+        return;
+    turn(story, 0);
+    memory_come_back();
+    turn(story, 0);
+    if (sched_next_mono_us(story->sched) - story->now.mono_us <= PUT_OFF_US) {
+        story->now.mono_us += PUT_OFF_US;
+        turn(story, 0);
+    }
 }
 
 void story_work(struct story *story, uint32_t budget)

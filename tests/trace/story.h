@@ -12,6 +12,11 @@
  * Sessions answer pings by themselves unless the story makes them silent. Time stands still but for
  * story_pass_s and its kin, which stop at each moment at which the core wants to be woken. Every
  * turn ends with sched_check.
+ *
+ * With EVERDUE_OUT_OF_MEMORY=all each story is told again and again: for each stack of callers of
+ * an allocation in the core, that allocation fails, then all that follow, too, until the act is
+ * over. An act that is answered NO_MEMORY is repeated, as peers do, and the story must end as it
+ * always does. A number instead of `all` fails that one.
  */
 #ifndef EVERDUE_STORY_H
 #define EVERDUE_STORY_H
@@ -67,10 +72,36 @@ struct story {
     struct effect last[EFFECT_SYNC_BEGUN + 1]; /* the last of each kind; request 0: none */
 };
 
-/* cmocka's setup and teardown; the state is a `struct story *`. */
-int story_begin(void **state);
-int story_end(void **state);
-#define STORY(name) cmocka_unit_test_setup_teardown(name, story_begin, story_end)
+/* For cmocka: a story is a function that is given a `struct story *` as its state. */
+struct story_plot {
+    void (*tell)(void **state);
+    bool needs_memory;
+};
+void story_tell(void **state);
+int story_told(void **state);
+/* It ends, and another begins. */
+struct story *story_begin_anew(void **state);
+#define STORY(name)                                                                                \
+    {                                                                                              \
+#name, story_tell, NULL, story_told, &(struct story_plot)                                  \
+        {                                                                                          \
+            name, false                                                                            \
+        }                                                                                          \
+    }
+/* One that counts slices, or looks at the order of equals or the name of a worker that is gone:
+ * that is another when memory is short. */
+#define STORY_WITH_MEMORY(name)                                                                    \
+    {                                                                                              \
+#name, story_tell, NULL, story_told, &(struct story_plot)                                  \
+        {                                                                                          \
+            name, true                                                                             \
+        }                                                                                          \
+    }
+
+/* One event at this moment, without a turn after it. */
+enum status story_step(struct story *story, struct event *event);
+/* The same, as it would come from somebody, and a turn. */
+enum status story_act(struct story *story, enum story_who who, struct event event);
 
 /* The core begins again with what is durable; nothing else is left. `story_settings` that were
  * changed hold from then on. */

@@ -4,15 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static enum status act(struct story *story, struct event event)
-{
-    event.now = story->now;
-    event.session = story->peers[CLIENT].session;
-    enum status status = sched_step(story->sched, &event, &story->effects);
-    story_turn(story);
-    return status;
-}
-
 static struct bytes queue_or_q(const char *queue)
 {
     return bytes_of(queue ? queue : "q");
@@ -45,12 +36,13 @@ enum status story_put(struct story *story, const struct story_line *line)
 {
     struct put put = put_of(line);
     struct event event = {.kind = EVENT_PUT, .put = {queue_or_q(line->queue), &put}};
-    return act(story, event);
+    return story_act(story, CLIENT, event);
 }
 
 static enum status act_on_key(struct story *story, enum event_kind kind, const char *key)
 {
-    return act(story, (struct event){.kind = kind, .key = {bytes_of("q"), bytes_of(key)}});
+    return story_act(story, CLIENT,
+                     (struct event){.kind = kind, .key = {bytes_of("q"), bytes_of(key)}});
 }
 
 enum status story_remove(struct story *story, const char *key)
@@ -73,14 +65,14 @@ void story_kick_all(struct story *story)
     struct event event = {.kind = EVENT_KICK_ALL, .request = ++story->requests};
     event.key.queue = bytes_of("q");
     memset(&story->last[EFFECT_KICKED], 0, sizeof(struct effect));
-    assert_int_equal(act(story, event), STATUS_OK);
+    assert_int_equal(story_act(story, CLIENT, event), STATUS_OK);
 }
 
 static enum status act_on_queue(struct story *story, enum event_kind kind, const char *queue)
 {
     struct event event = {.kind = kind};
     event.key.queue = bytes_of(queue);
-    return act(story, event);
+    return story_act(story, CLIENT, event);
 }
 
 enum status story_pause(struct story *story, const char *queue)
@@ -98,12 +90,12 @@ void story_drain(struct story *story, double wait_s)
     struct event event = {
         .kind = EVENT_DRAIN, .request = ++story->requests, .wait_us = STORY_S(wait_s)};
     memset(&story->last[EFFECT_DRAINED], 0, sizeof(struct effect));
-    assert_int_equal(act(story, event), STATUS_OK);
+    assert_int_equal(story_act(story, CLIENT, event), STATUS_OK);
 }
 
 void story_undrain(struct story *story)
 {
-    assert_int_equal(act(story, (struct event){.kind = EVENT_UNDRAIN}), STATUS_OK);
+    assert_int_equal(story_act(story, CLIENT, (struct event){.kind = EVENT_UNDRAIN}), STATUS_OK);
 }
 
 /* --- looking ---------------------------------------------------------------------------------- */
@@ -162,14 +154,6 @@ void story_expect_text(struct bytes got, const char *expected)
 
 /* --- full sets -------------------------------------------------------------------------------- */
 
-static enum status act_as(struct story *story, enum story_who who, struct event event)
-{
-    event.now = story->now;
-    event.session = story->peers[who].session;
-    enum status status = sched_step(story->sched, &event, &story->effects);
-    return status;
-}
-
 enum status story_sync_begin(struct story *story, enum story_who who, struct story_set *set,
                              const struct story_sync_options *options)
 {
@@ -181,8 +165,7 @@ enum status story_sync_begin(struct story *story, enum story_who who, struct sto
     };
     memset(&story->last[EFFECT_SYNC_BEGUN], 0, sizeof(struct effect));
     struct event event = {.kind = EVENT_SYNC_BEGIN, .request = begin.id, .sync_begin = &begin};
-    enum status status = act_as(story, who, event);
-    story_turn(story);
+    enum status status = story_act(story, who, event);
     *set = (struct story_set){.generation = story->last[EFFECT_SYNC_BEGUN].number};
     return status;
 }
@@ -192,8 +175,7 @@ enum status story_sync_line(struct story *story, enum story_who who, struct stor
 {
     struct put put = put_of(line);
     struct event event = {.kind = EVENT_SYNC_ITEM, .sync_item = {set->generation, &put}};
-    enum status status = act_as(story, who, event);
-    story_turn(story);
+    enum status status = story_act(story, who, event);
     set->count++;
     set->checksum = set->checksum * 31 + (uint8_t)line->key[0];
     return status;
@@ -215,7 +197,8 @@ enum status story_sync_commit(struct story *story, enum story_who who, const str
     struct event event = {.kind = EVENT_SYNC_COMMIT,
                           .request = commit.id,
                           .sync_commit = {&commit, set->count, set->checksum}};
-    enum status status = act_as(story, who, event);
+    event.session = story->peers[who].session;
+    enum status status = story_step(story, &event);
     if (status || wanted->unworked)
         return status;
     story_turn(story);
@@ -226,8 +209,7 @@ enum status story_sync_commit(struct story *story, enum story_who who, const str
 enum status story_sync_abort(struct story *story, enum story_who who, const struct story_set *set)
 {
     struct event event = {.kind = EVENT_SYNC_ABORT, .sync_item = {.generation = set->generation}};
-    enum status status = act_as(story, who, event);
-    story_turn(story);
+    enum status status = story_act(story, who, event);
     return status;
 }
 

@@ -4,20 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static enum status act(struct story *story, struct event event)
-{
-    event.now = story->now;
-    enum status status = sched_step(story->sched, &event, &story->effects);
-    story_turn(story);
-    return status;
-}
-
-static enum status act_as(struct story *story, enum story_who who, struct event event)
-{
-    event.session = story->peers[who].session;
-    return act(story, event);
-}
-
 /* --- sessions --------------------------------------------------------------------------------- */
 
 void story_hello(struct story *story, enum story_who who, const struct story_hello *wanted)
@@ -41,8 +27,8 @@ void story_hello(struct story *story, enum story_who who, const struct story_hel
     peer->session = story->sessions++;
     peer->first = peer->end = 0;
     peer->is_silent = false;
-    struct event event = {.kind = EVENT_HELLO, .session = peer->session, .hello = &hello};
-    assert_int_equal(act(story, event), STATUS_OK);
+    struct event event = {.kind = EVENT_HELLO, .hello = &hello};
+    assert_int_equal(story_act(story, who, event), STATUS_OK);
 }
 
 void story_be_silent(struct story *story, enum story_who who)
@@ -53,17 +39,17 @@ void story_be_silent(struct story *story, enum story_who who)
 void story_break_connection(struct story *story, enum story_who who, double wait_s)
 {
     struct event event = {.kind = EVENT_DISCONNECT, .wait_us = STORY_S(wait_s)};
-    assert_int_equal(act_as(story, who, event), STATUS_OK);
+    assert_int_equal(story_act(story, who, event), STATUS_OK);
 }
 
 enum status story_goodbye(struct story *story, enum story_who who)
 {
-    return act_as(story, who, (struct event){.kind = EVENT_GOODBYE});
+    return story_act(story, who, (struct event){.kind = EVENT_GOODBYE});
 }
 
 enum status story_set_credit(struct story *story, enum story_who who, uint32_t credit)
 {
-    return act_as(story, who, (struct event){.kind = EVENT_CREDIT, .credit = credit});
+    return story_act(story, who, (struct event){.kind = EVENT_CREDIT, .credit = credit});
 }
 
 /* --- work ------------------------------------------------------------------------------------- */
@@ -115,7 +101,7 @@ enum status story_report(struct story *story, enum story_who who, const struct s
         .error = bytes_of(result->error),
         .cause = result->cause,
     };
-    return act_as(story, who, (struct event){.kind = EVENT_REPORT, .report = &report});
+    return story_act(story, who, (struct event){.kind = EVENT_REPORT, .report = &report});
 }
 
 enum status story_touch(struct story *story, enum story_who who, const struct story_task *task,
@@ -123,14 +109,14 @@ enum status story_touch(struct story *story, enum story_who who, const struct st
 {
     struct lease_name name = name_of(task);
     struct event event = {.kind = EVENT_TOUCH, .touch = {&name, lease_ms}};
-    return act_as(story, who, event);
+    return story_act(story, who, event);
 }
 
 static enum status give_back(struct story *story, enum story_who who, const struct story_task *task,
                              bool begun)
 {
     struct give_back item = {name_of(task), begun};
-    return act_as(story, who, (struct event){.kind = EVENT_GIVE_BACK, .give_back = &item});
+    return story_act(story, who, (struct event){.kind = EVENT_GIVE_BACK, .give_back = &item});
 }
 
 enum status story_give_back(struct story *story, enum story_who who, const struct story_task *task)
@@ -148,13 +134,13 @@ enum status story_undelivered(struct story *story, enum story_who who,
                               const struct story_task *task)
 {
     struct event event = {.kind = EVENT_UNDELIVERED, .number = task->task.name.lease};
-    return act_as(story, who, event);
+    return story_act(story, who, event);
 }
 
 enum status story_resume(struct story *story, enum story_who who, const struct story_task *task)
 {
     struct resume item = {name_of(task), task->task.state};
-    return act_as(story, who, (struct event){.kind = EVENT_RESUME, .resume = &item});
+    return story_act(story, who, (struct event){.kind = EVENT_RESUME, .resume = &item});
 }
 
 enum status story_take(struct story *story, enum story_who who, const struct story_take *wanted)
@@ -168,5 +154,5 @@ enum status story_take(struct story *story, enum story_who who, const struct sto
     };
     memset(&story->last[EFFECT_TAKEN], 0, sizeof(struct effect));
     struct event event = {.kind = EVENT_TAKE, .request = take.id, .take = &take};
-    return act_as(story, who, event);
+    return story_act(story, who, event);
 }

@@ -349,9 +349,10 @@ int main(void)
         STORY(what_one_has_no_credit_for_goes_to_the_others),
         STORY(records_that_come_one_by_one_go_to_each_in_turn),
         STORY(queues_that_are_full_share_credit_that_comes_one_by_one),
-        STORY(queues_that_are_full_share_a_window_of_credit),
+        STORY_WITH_MEMORY(queues_that_are_full_share_a_window_of_credit),
         STORY(an_empty_queue_leaves_all_credit_to_the_others),
-        STORY(records_of_equal_rank_and_due_come_as_they_became_ready_also_after_a_restart),
+        STORY_WITH_MEMORY(
+            records_of_equal_rank_and_due_come_as_they_became_ready_also_after_a_restart),
         STORY(a_rank_that_was_put_on_a_ready_record_moves_it),
         STORY(what_was_given_back_comes_before_what_is_due_later),
         STORY(at_most_4096_records_come_due_in_a_turn),

@@ -262,7 +262,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORY(the_earliest_due_comes_first),
-        STORY(equal_times_keep_their_arrival),
+        STORY_WITH_MEMORY(equal_times_keep_their_arrival),
         STORY(what_was_ready_before_comes_in_order_of_arrival_too),
         STORY(among_what_is_due_the_lower_rank_comes_first),
         STORY(a_rank_set_by_a_report_counts),

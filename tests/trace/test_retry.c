@@ -269,12 +269,19 @@ static void crashes_share_the_budget_with_failures(void **state)
     assert_int_equal(story_view(story, "k").status, RECORD_WAITING);
 }
 
-static void the_next_minute_has_a_budget_of_its_own(void **state)
+static void no_minute_has_more_than_the_budget_wherever_it_begins(void **state)
 {
     struct story *story = *state;
     set_budget(story, 4, 0);
+    story_pass_s(story, 32); /* a minute by the clock would end within the next */
     fail_all(story, 10);
-    story_pass_s(story, 60);
+    assert_int_equal(story_numbers(story, "q").parked, 4);
+    story_pass_s(story, 58);
+    EXPECT(STATUS_OK, story_run_now(story, "k4"));
+    struct story_task early = story_take_any(story, A);
+    EXPECT(STATUS_OK, REPORT(story, A, &early, .outcome = OUTCOME_RETRY));
+    assert_int_equal(story_numbers(story, "q").parked, 4);
+    story_pass_s(story, 8);
     for (int i = 0; i < 6; i++) {
         char key[16];
         snprintf(key, sizeof(key), "k%d", i + 4);
@@ -340,14 +347,14 @@ int main(void)
         STORY(counts_and_back_off_survive_a_restart),
         STORY(the_first_lost_lease_is_ready_at_once_and_later_ones_back_off),
         STORY(the_twentieth_failure_parks_with_reason_worker_and_time),
-        STORY(the_tenth_crash_parks_with_reason_worker_and_time),
+        STORY_WITH_MEMORY(the_tenth_crash_parks_with_reason_worker_and_time),
         STORY(what_is_given_back_unbegun_never_parks),
         STORY(a_report_parks_with_its_error_as_the_reason),
         STORY(the_defaults_are_those_of_the_design),
         STORY(one_outage_parks_no_more_than_the_budget_of_a_minute),
         STORY(the_budget_is_a_share_of_a_large_queue),
         STORY(crashes_share_the_budget_with_failures),
-        STORY(the_next_minute_has_a_budget_of_its_own),
+        STORY(no_minute_has_more_than_the_budget_wherever_it_begins),
         STORY(a_report_that_parks_needs_no_budget),
         STORY(a_kicked_record_begins_anew),
         STORY(a_kick_of_all_resets_all_and_says_how_many),

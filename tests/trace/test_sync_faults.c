@@ -247,9 +247,7 @@ static void a_committed_set_is_carried_out_across_a_crash_at_any_slice(void **st
         else
             assert_int_equal(story_numbers(story, "q").records, 10);
         assert_true(is_new || slices < 8);
-        story_end(state);
-        assert_int_equal(story_begin(state), 0);
-        story = *state;
+        story = story_begin_anew(state);
     }
 }
 
