@@ -271,7 +271,7 @@ int main(void)
         STORY(payload_and_memo_over_their_limit_are_refused_everywhere),
         STORY(the_default_limit_of_a_payload_is_64_kib),
         STORY(what_is_stored_is_loaded_under_lower_limits),
-        STORY(what_is_pending_or_committed_is_loaded_under_lower_limits),
+        STORY_WITH_MEMORY(what_is_pending_or_committed_is_loaded_under_lower_limits),
         STORY(a_key_has_1_to_1024_bytes_of_text),
         STORY(a_queue_has_1_to_64_letters_digits_dots_and_dashes),
         STORY(queues_over_their_limit_are_refused_whoever_names_them),
