@@ -15,7 +15,11 @@
 #define MAP_BYTES_DEFAULT ((uint64_t)1 << 40)
 #define MAP_BYTES_LEAST ((uint64_t)1 << 30)
 
-enum { READERS_MAX = 16, FILE_MODE = 0600 };
+enum {
+    READERS_MAX = 16,
+    FILE_MODE = 0600,
+    LOCK_BYTES = 16384, /* more than LMDB wants for so many readers */
+};
 
 static char info_key[] = "info";
 
@@ -38,9 +42,26 @@ static enum status say_failed(char *why, const char *what, const char *path, int
 
 /* --- opening --------------------------------------------------------------------------------- */
 
+/* LMDB maps its lock file and writes to it: where the disk has no block left for it, that would end
+ * the process. So it gets its blocks first, or an error. */
+static int allocate_lock(const struct store_lmdb_env_options *options)
+{
+    char path[STORE_LMDB_PATH_BYTES + 32];
+    const char *name = options->flags & MDB_NOSUBDIR ? "-lock" : "/lock.mdb";
+    snprintf(path, sizeof(path), "%s%s", options->path, name);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, FILE_MODE);
+    if (fd < 0)
+        return errno;
+    int error = posix_fallocate(fd, 0, LOCK_BYTES);
+    close(fd);
+    return error;
+}
+
 static int open_mapped(MDB_env **env, const struct store_lmdb_env_options *options, uint64_t bytes)
 {
-    int error = mdb_env_create(env);
+    int error = allocate_lock(options);
+    if (!error)
+        error = mdb_env_create(env);
     if (error)
         return error;
     error = mdb_env_set_maxdbs(*env, STORE_LMDB_TABLES + 4);

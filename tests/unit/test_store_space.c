@@ -167,11 +167,14 @@ static bool mount_small_disk(char parent[HELP_PATH_BYTES])
     return false;
 }
 
-static void make_ballast(const char *path)
+/* 0: all that is left. */
+static void make_ballast(const char *path, off_t bytes)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
-    assert_int_equal(posix_fallocate(fd, 0, BALLAST_BYTES), 0);
+    while (!bytes && posix_fallocate(fd, lseek(fd, 0, SEEK_END), 4096) == 0)
+        lseek(fd, 0, SEEK_END);
+    assert_int_equal(posix_fallocate(fd, 0, bytes ? bytes : 4096), 0);
     close(fd);
 }
 
@@ -220,7 +223,7 @@ static void on_a_full_disk_batches_wait_and_none_is_lost(void **state)
     struct store *store = help_open(&options);
     struct store_fence fence = store->fence;
     assert_int_equal(stat(reserve, &found), 0);
-    make_ballast(ballast);
+    make_ballast(ballast, BALLAST_BYTES);
     struct store_batch *batch = commit_until_full(store, &fence);
     assert_int_equal(stat(reserve, &found), -1);
     unlink(ballast);
@@ -236,6 +239,34 @@ static void on_a_full_disk_batches_wait_and_none_is_lost(void **state)
     rmdir(parent);
 }
 
+/* Not even its lock file, which LMDB maps: where it has no blocks a write would be SIGBUS. */
+static void a_new_store_on_a_disk_without_a_block_is_refused(void **state)
+{
+    (void)state;
+    char parent[HELP_PATH_BYTES];
+    char ballast[HELP_PATH_BYTES + 16];
+    char path[HELP_PATH_BYTES + 16];
+    char why[STORE_WHY_BYTES] = "";
+    if (!mount_small_disk(parent)) {
+        skip();
+        return;
+    }
+    snprintf(ballast, sizeof(ballast), "%s/ballast", parent);
+    snprintf(path, sizeof(path), "%s/store", parent);
+    struct store_options options = help_options(path);
+    struct store *store = NULL;
+    make_ballast(ballast, 0);
+    assert_int_equal(store_open_lmdb(&store, &options, why, sizeof(why)), STATUS_NO_SPACE);
+    assert_null(store);
+    assert_non_null(strstr(why, path));
+    assert_non_null(strstr(why, "No space left"));
+    unlink(ballast);
+    store = help_open(&options);
+    store_destroy(&store);
+    assert_int_equal(umount(parent), 0);
+    rmdir(parent);
+}
+
 int main(void)
 {
 #define STORE_TEST(test) cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
@@ -244,6 +275,7 @@ int main(void)
         STORE_TEST(a_batch_that_does_not_fit_waits_and_is_done_when_there_is_room),
         STORE_TEST(a_full_map_holds_back_batches_and_the_end_does_not_wait_for_it),
         cmocka_unit_test(on_a_full_disk_batches_wait_and_none_is_lost),
+        cmocka_unit_test(a_new_store_on_a_disk_without_a_block_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
