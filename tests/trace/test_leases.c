@@ -221,9 +221,26 @@ static void what_a_session_holds_at_its_goodbye_is_given_back_uncounted(void **s
     assert_int_equal(story->peers[A].losses, 0);
 }
 
+static void a_report_that_names_another_queue_is_judged_by_that_name(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .queues = "q,other", .credit = 1);
+    PUT(story, "feed");
+    struct story_task task = story_take_task(story, A, "feed");
+    struct story_task strange = task;
+    strange.task.name.queue = 1 - task.task.name.queue;
+    EXPECT(STATUS_GONE, REPORT(story, A, &strange, .in_s = 60));
+    EXPECT_RECORD(story, "feed", RECORD_LEASED, 0);
+    PUT(story, "feed", .queue = "other", .due_s = 900);
+    EXPECT(STATUS_STALE, REPORT(story, A, &strange, .in_s = 60));
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 60));
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 60);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        STORY(a_report_that_names_another_queue_is_judged_by_that_name),
         STORY(a_record_is_handed_out_when_it_comes_due),
         STORY(a_report_puts_it_back_with_its_next_time),
         STORY(a_lease_that_runs_out_is_cancelled_and_the_record_is_ready_at_once),

@@ -234,9 +234,22 @@ static void a_put_that_was_not_durable_is_not_there_after_a_crash(void **state)
     assert_false(story_has(story, "new"));
 }
 
+static void an_every_that_is_cleared_while_it_is_out_counts_once_more(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 1);
+    PUT(story, "feed", .every_s = 60);
+    struct story_task task = story_take_task(story, A, "feed");
+    EXPECT(STATUS_PENDING, PUT(story, "feed", .no_every = true));
+    EXPECT(STATUS_OK, REPORT(story, A, &task)); /* it was told of an every, and names no time */
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 60);
+    assert_int_equal(story_view(story, "feed").every_us, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        STORY(an_every_that_is_cleared_while_it_is_out_counts_once_more),
         STORY(a_new_record_without_a_due_is_due_now),
         STORY(fields_that_are_not_given_are_kept),
         STORY(every_and_group_can_be_cleared),

@@ -245,6 +245,23 @@ static void one_outage_parks_no_more_than_the_budget_of_a_minute(void **state)
     }
 }
 
+static void a_due_that_was_put_meanwhile_wins_over_the_longest_back_off(void **state)
+{
+    struct story *story = *state;
+    set_budget(story, 0, 0);
+    HELLO(story, A, .credit = 1);
+    PUT(story, "k");
+    struct sched_policy policy = {.failures_max = 1,
+                                  .crashes_max = 1,
+                                  .backoff_first_us = STORY_S(1),
+                                  .backoff_max_us = STORY_S(HOUR_S)};
+    EXPECT(STATUS_OK, sched_set_policy(story->sched, bytes_of("q"), &policy));
+    struct story_task task = story_take_task(story, A, "k");
+    EXPECT(STATUS_PENDING, PUT(story, "k", .due_s = 5));
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .outcome = OUTCOME_RETRY));
+    EXPECT_RECORD(story, "k", RECORD_WAITING, 5);
+}
+
 static void the_budget_is_a_share_of_a_large_queue(void **state)
 {
     struct story *story = *state;
@@ -352,6 +369,7 @@ int main(void)
         STORY(a_report_parks_with_its_error_as_the_reason),
         STORY(the_defaults_are_those_of_the_design),
         STORY(one_outage_parks_no_more_than_the_budget_of_a_minute),
+        STORY(a_due_that_was_put_meanwhile_wins_over_the_longest_back_off),
         STORY(the_budget_is_a_share_of_a_large_queue),
         STORY(crashes_share_the_budget_with_failures),
         STORY(no_minute_has_more_than_the_budget_wherever_it_begins),
