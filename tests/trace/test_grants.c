@@ -273,7 +273,7 @@ int main(void)
         STORY(a_fair_share_goes_to_each),
         STORY(queues_take_turns),
         STORY(tasks_name_the_queue_by_its_place_in_the_hello),
-        STORY(a_take_gets_what_is_there_and_uses_no_credit),
+        STORY_WITH_MEMORY(a_take_gets_what_is_there_and_uses_no_credit),
         STORY(a_take_waits_for_something_to_come_due),
         STORY(a_take_ends_empty_when_its_wait_is_over),
         STORY(a_bound_lease_ends_with_its_session),
