@@ -143,11 +143,35 @@ def test_nothing_is_acknowledged_before_it_is_on_disk(brokers, connect):
     assert [task.key for task in peer.take(wait_ms=5000)] == ["k"]
 
 
+@pytest.mark.parametrize("calls", ["fsync,fdatasync", "pwrite64,pwritev,writev"])
+def test_a_failed_write_or_fsync_ends_the_broker_and_acknowledges_nothing(brokers, connect, calls):
+    """What the disk said of a page that it could not write is not asked twice (S15)."""
+    broker = brokers("--stop-timeout", "0s", store="lmdb")
+    peer = connect(broker)
+    assert peer.put("q", put("before", after=HOUR_US)) == [CREATED]
+    tracer = inject(broker.process.pid, "error=EIO", calls)
+    try:
+        request = peer.post(PUT, "q", [put("k", after=HOUR_US)])
+        assert broker.process.wait(10) == 74
+    finally:
+        tracer.terminate()
+        tracer.wait()
+    peer.receive(0.3)
+    assert request not in peer.answers
+    assert "Input/output error" in broker.process.text()
+    again(broker, peer)
+    assert "before" in [record.key for record in peer.list("q")]
+
+
 def hold_fsync(pid):
     """Each fsync and the like of this process takes a minute, until the tracer ends."""
-    command = ["strace", "-f", "-p", str(pid), "-e", "trace=fsync,fdatasync,msync,pwrite64,pwritev",
-               "-e", "inject=fsync,fdatasync,pwrite64,pwritev,msync:delay_enter=60000000", "-o",
-               "/dev/null"]
+    return inject(pid, "delay_enter=60000000")
+
+
+def inject(pid, fault, calls="fsync,fdatasync,msync,pwrite64,pwritev"):
+    """Until the tracer ends each of these calls of the process meets the fault."""
+    command = ["strace", "-f", "-p", str(pid), "-e", f"trace={calls}", "-e",
+               f"inject={calls}:{fault}", "-o", "/dev/null"]
     try:
         tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     except FileNotFoundError:
