@@ -14,7 +14,7 @@ wire.py has its numbers, connection.py its rules for sessions, leases.py those f
 __version__ = "0.1.0"
 
 from .client import Client  # noqa: E402
-from .connection import Curve
+from .curve import Curve
 from .errors import (BadResult, Conflict, EverdueError, NotAllowed, Refused, SyncRefused, TimedOut,
                      Unreachable)
 from .records import Record, Task

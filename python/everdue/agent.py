@@ -18,7 +18,8 @@ import traceback
 from typing import Any, Sequence
 
 from . import results, wire
-from .connection import Connection, Curve
+from .connection import Connection
+from .curve import Curve
 from .errors import BadResult, NoNext, NotAllowed
 from .leases import LeaseBook
 from .log import Log

@@ -14,7 +14,8 @@ import weakref
 from typing import Any, Iterable, Iterator, Mapping
 
 from . import results, values, wire
-from .connection import Connection, Curve
+from .connection import Connection
+from .curve import Curve
 from .errors import Refused, TimedOut, Unreachable
 from .leases import LeaseBook
 from .records import Record, Task, put_item

@@ -24,7 +24,7 @@ from typing import Any, Callable, Iterable
 
 from . import content, values, wire
 from .client import Client
-from .connection import Curve
+from .curve import Curve
 from .errors import Conflict, EverdueError
 from .leases import LeaseBook
 from .records import Task

@@ -22,10 +22,10 @@ import time
 from typing import Any, Iterable
 
 import zmq
-import zmq.auth
 from zmq.utils.monitor import parse_monitor_message
 
 from . import wire
+from .curve import Curve
 from .errors import NotAllowed
 from .leases import LeaseBook
 from .records import Task
@@ -37,7 +37,6 @@ BACK_OFF_S = (0.02, 1.0)
 HEARTBEATS_LOST = 3
 ITEMS = 500  # of RESUME, TOUCH and GIVE_BACK: with keys of 1 KiB half a message
 LINGER_MS = 500
-Z85_LETTERS = 40
 SOCKET_OPTIONS = {
     zmq.LINGER: LINGER_MS, zmq.SNDHWM: HWM, zmq.RCVHWM: HWM, zmq.MAXMSGSIZE: wire.MESSAGE_BYTES_MAX,
     zmq.HANDSHAKE_IVL: 5000, zmq.RECONNECT_IVL: 50, zmq.RECONNECT_IVL_MAX: 500,
@@ -46,27 +45,6 @@ SOCKET_OPTIONS = {
 MONITORED = zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 REFUSALS_FOR_GOOD = frozenset([Status.VERSION, Status.DENIED, Status.MALFORMED, Status.BAD_FIELD,
                                Status.BAD_KEY, Status.UNKNOWN_TYPE])
-
-
-@dataclasses.dataclass(frozen=True)
-class Curve:
-    """CURVE keys in Z85, 40 characters each: the server's public one, and this process's own."""
-
-    server_key: str
-    public_key: str
-    secret_key: str = dataclasses.field(repr=False)
-
-    @classmethod
-    def load(cls, server: str, own: str) -> Curve:
-        """From the broker's public key, or the file that holds it, and a file with this process's
-        own two: FILE_secret, if there is one, else FILE. OSError or ValueError says what is wrong."""
-        if len(server) != Z85_LETTERS:
-            server = zmq.auth.load_certificate(server)[0].decode()
-        public, secret = zmq.auth.load_certificate(
-            own + "_secret" if os.path.exists(own + "_secret") else own)
-        if secret is None:
-            raise ValueError(f"{own} holds no secret key")
-        return cls(server, public.decode(), secret.decode())
 
 
 @dataclasses.dataclass

@@ -22,7 +22,7 @@ import zmq
 from . import __version__, values
 from .agent import MISTAKE, Agent, Options
 from .client import ENDPOINT
-from .connection import Curve
+from .curve import Curve
 from .log import LEVELS, Log
 from .results import Handler, handler as make_handler
 from .supervisor import Supervisor, process_count, usable_cpus

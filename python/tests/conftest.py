@@ -5,7 +5,6 @@ A module with handlers is written into the test's folder; what they saw is appen
 
 import os
 import pathlib
-import subprocess
 import sys
 import textwrap
 import time
@@ -17,7 +16,7 @@ sys.path[:0] = [str(ROOT / "python"), str(ROOT / "tests" / "e2e")]
 pytest.register_assert_rewrite("harness", "raw")
 
 from harness import (  # noqa: E402, F401
-    Process, broker, brokers, directory, durable_broker, environment, finish, free_endpoint,
+    PROGRAMS, Process, broker, brokers, directory, durable_broker, environment, finish, free_endpoint,
     processes, wait_until, workers)
 
 import everdue  # noqa: E402
@@ -25,8 +24,10 @@ import everdue  # noqa: E402
 PYTHON = "/usr/bin/python3"
 
 
-def python_environment():
-    return environment() | {"PYTHONPATH": str(ROOT / "python"), "PYTHONDONTWRITEBYTECODE": "1"}
+def python_environment(*folders):
+    """Where the package is found, and modules of these folders."""
+    path = os.pathsep.join(map(str, [ROOT / "python", *folders]))
+    return {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @pytest.fixture
@@ -48,18 +49,6 @@ def client(clients, broker):
     return clients(broker)
 
 
-class PythonProcess(Process):
-    """A program in Python instead of one of ours: `python3 -c` or `-m` with arguments."""
-
-    def __init__(self, *arguments, log, cwd):
-        self.log = pathlib.Path(log)
-        self.expected = {0}
-        with open(self.log, "ab") as file:
-            self.child = subprocess.Popen(
-                [PYTHON, "-B", *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=file,
-                stderr=file, env=python_environment(), start_new_session=True, cwd=cwd)
-
-
 @pytest.fixture
 def pythons(brokers, directory):
     """Starts Python programs in the test's folder; stops them before their broker."""
@@ -67,7 +56,7 @@ def pythons(brokers, directory):
 
     def start(*arguments):
         log = directory / f"python-{len(started)}.log"
-        started.append(PythonProcess(*arguments, log=log, cwd=directory))
+        started.append(Process(PYTHON, "-B", *arguments, log=log, env=python_environment(directory)))
         return started[-1]
 
     yield start

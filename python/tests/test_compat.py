@@ -347,10 +347,10 @@ def test_code_for_a_base_manager_runs(broker):
 
 
 def test_the_lease_is_kept_while_the_process_works(heaps, broker, client):
-    heap = heaps(broker, lease="1s")
+    heap = heaps(broker, lease="2s")
     heap.push({"id": "a"})
     popped = heap.pop()
-    time.sleep(2.5)
+    time.sleep(3)
     assert client.get("a").state_name == "leased" and client.stats()["expired_total"] == 0
     assert heap.push(popped) is True
 

@@ -1,16 +1,13 @@
 """The shared heap from another host: network namespaces of their own stand for the two machines."""
 
-import os
-import subprocess
-
 import pytest
 
+import netns
 from conftest import PYTHON, Process, finish, python_environment, wait_until
 from everdue import Client
 from everdue.compat import HeapManager
-from harness import PROGRAMS, Broker
+from harness import Broker
 
-NEAR, FAR = "10.78.0.1", "10.78.0.2"
 WORKER = """
 import pathlib, sys, time
 from everdue.compat import HeapManager
@@ -28,59 +25,28 @@ print("done", flush=True)
 """
 
 
-def ip(*words):
-    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
-
-
 @pytest.fixture
-def hosts():
-    """The names of two namespaces with a cable between them."""
-    near, far = names = [f"everdue-py-{os.getpid()}-{side}" for side in ("near", "far")]
-    if os.geteuid() != 0:
-        pytest.skip("network namespaces need root")
-    try:
-        for name in names:
-            ip("netns", "add", name)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no network namespaces here: {error}")
-    try:
-        ip("-n", near, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", far)
-        for name, address in [(near, NEAR), (far, FAR)]:
-            ip("-n", name, "address", "add", f"{address}/24", "dev", "eth0")
-            ip("-n", name, "link", "set", "eth0", "up")
-            ip("-n", name, "link", "set", "lo", "up")
-        yield names
-    finally:
-        for name in names:
-            ip("netns", "delete", name)
+def network():
+    if why := netns.why_not():
+        pytest.skip(why)
+    with netns.Network() as network:
+        yield network
 
 
-class HostBroker(Broker):
-    """A broker on a host of its own; the test reaches it by a socket in the file system, too."""
-
-    def __init__(self, directory, host):
-        super().__init__(directory, f"ipc://{directory}/socket", f"lmdb:{directory}/store", ())
-        self.host, self.remote = host, f"tcp://{NEAR}:7790"
-
-    def start(self, *more):
-        self.process = Process(
-            "/usr/bin/env", "ip", "netns", "exec", self.host, PROGRAMS / "everdue-broker",
-            "--listen", self.remote, "--listen", self.endpoint, "--insecure-plaintext", "--store",
-            self.store, *more, log=self.directory / "broker.log")
-        wait_until(self.answers, what="the broker's answer")
-
-
-def test_a_manager_on_another_host_outlives_a_restart_of_the_broker(hosts, directory):
-    broker = HostBroker(directory, hosts[0])
+def test_a_manager_on_another_host_outlives_a_restart_of_the_broker(network, directory):
+    near, far = network.node(), network.node()
+    remote = f"tcp://{near.address}:7790"
+    # The test itself comes in by a socket in the file system.
+    broker = Broker(directory, f"ipc://{directory}/socket", f"lmdb:{directory}/store",
+                    ("--listen", remote, "--insecure-plaintext"), near.command())
     broker.start()
-    go = directory / "go"
-    worker = None
+    go, worker = directory / "go", None
     try:
         heap = HeapManager(broker.endpoint, comparer=lambda record: record["size"])
         heap.sync([{"id": f"k{i}", "size": i} for i in range(5)])
         heap.close()
-        worker = Process("/usr/bin/env", "ip", "netns", "exec", hosts[1], PYTHON, "-B", "-c", WORKER,
-                         broker.remote, go, log=directory / "worker.log", env=python_environment())
+        worker = Process(PYTHON, "-B", "-c", WORKER, remote, go, log=directory / "worker.log",
+                         env=python_environment(), prefix=far.command())
         wait_until(lambda: "popped k0" in worker.text())
         broker.kill()
         broker.start()
