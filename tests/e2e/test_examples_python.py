@@ -53,8 +53,7 @@ def serve():
 def python_workers(brokers, processes):
     """Starts `python3 -m everdue.worker` for an example's function."""
     def start(broker, function, *arguments):
-        # The harness starts programs by path: env finds Python.
-        return processes("/usr/bin/env", "/usr/bin/python3", "-m", "everdue.worker", function,
+        return processes("/usr/bin/python3", "-m", "everdue.worker", function,
                          "--broker", broker.endpoint, *arguments, name="python", env=PYTHON)
 
     return start
