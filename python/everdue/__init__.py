@@ -7,8 +7,8 @@
     def poll(task):
         return {"memo": fetch(task.key, task.memo)}
 
-Where to read on: client.py, worker.py, compat.py (HeapManager). Written from docs/protocol.md alone;
-wire.py has its numbers, connection.py its rules for sessions, leases.py those for leases.
+Where to read on: client.py, worker.py, compat.py (HeapManager). Written from docs/protocol.md
+alone; wire.py has its numbers, connection.py its rules for sessions, leases.py those for leases.
 """
 
 __version__ = "0.1.0"

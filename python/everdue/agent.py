@@ -1,10 +1,10 @@
 """One worker process: a session in a thread of its own, the handler in the main thread.
 
-    broker --TASKS--> [I/O thread] --queue--> [main thread: handler] --items--> [I/O thread] --REPORT-->
+    TASKS --> [I/O thread] --queue--> [main thread: handler] --items--> [I/O thread] --> REPORT
 
-The I/O thread answers heartbeats, touches leases and keeps reports until they are acknowledged, while
-the handler works or hangs. Neither thread polls: the handler's thread waits on a condition, the other
-one on its socket, an eventfd and the pipe from the supervisor.
+The I/O thread answers heartbeats, touches leases and keeps reports until they are acknowledged,
+while the handler works or hangs. Neither thread polls: the handler's thread waits on a condition,
+the other one on its socket, an eventfd and the pipe from the supervisor.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class Options:
 
 
 class Agent:
-    """See the top of the file. `control_fd`: a byte, or its end, means stop; another one, at once."""
+    """See the top of the file. `control_fd`: a byte, or its end, means stop; another one, at
+    once."""
 
     def __init__(self, handler: results.Handler, options: Options,
                  control_fd: int | None = None) -> None:
@@ -267,7 +268,8 @@ class Agent:
         """A run that lasts too long, and a stop that does."""
         running = self.running
         if running and self.book.is_overdue(running[0], now_s):
-            self.give_up(f"a run lasted {self.options.run_s_max:g} s", running, wire.CAUSE_TIMED_OUT)
+            self.give_up(f"a run lasted {self.options.run_s_max:g} s", running,
+                         wire.CAUSE_TIMED_OUT)
         elif self.stop_asked > 1 or now_s >= self.stop_end_s:
             if self.handler_is_done or not running:
                 self.give_back_all(())

@@ -1,4 +1,5 @@
-"""A client: puts, reads and removes records, syncs sets, takes and reports by hand, asks and controls.
+"""A client: puts, reads and removes records, syncs sets, takes and reports by hand, asks and
+controls.
 
 Each call waits for its answer and raises where there is none. It may be used by many threads (one
 call at a time) and after a fork: the child opens a connection of its own. Nothing runs in the
@@ -148,9 +149,10 @@ class Client:
 
     # --- records ---
 
-    def put(self, key: str, payload: Any = None, *, queue: str = "default", **members: Any) -> Status:
-        """Add or change a record: CREATED, CHANGED, PENDING, or Refused is raised. What is not given
-        is kept; a new record without `due` and `in_` is due now.
+    def put(self, key: str, payload: Any = None, *, queue: str = "default",
+            **members: Any) -> Status:
+        """Add or change a record: CREATED, CHANGED, PENDING, or Refused is raised. What is not
+        given is kept; a new record without `due` and `in_` is due now.
 
         members: due (a time), in_ (a duration), every (a duration; 0 clears), rank, group, once,
         memo. payload and memo: bytes as they are, anything else as JSON.

@@ -5,11 +5,11 @@
     box = heap.pop()          # the smallest, None when there is none
     heap.push(box)            # back, with its new content and its new place
 
-What differs from a heap in a process: it is on disk; what was popped and not pushed back is consumed
-when this thread pops again or the manager is closed, and comes back if the process dies before; `sync`
-does not double what is out at a worker. A background thread keeps the lease as long as you work. A
-record has a key (`key(record)`, else `.id` or `["id"]`, else a hash of its content), and there is one
-record of a key.
+What differs from a heap in a process: it is on disk; what was popped and not pushed back is
+consumed when this thread pops again or the manager is closed, and comes back if the process dies
+before; `sync` does not double what is out at a worker. A background thread keeps the lease as long
+as you work. A record has a key (`key(record)`, else `.id` or `["id"]`, else a hash of its content),
+and there is one record of a key.
 """
 
 from __future__ import annotations
@@ -185,8 +185,9 @@ class HeapManager:
         kind = float if isinstance(value, float) else int
         rank = to_rank(value)
         if self._kind not in (None, kind):
-            raise TypeError(f"the comparer gave a {kind.__name__}, {value!r}, and others of another "
-                            "kind before; int and float have no common order here, use float()")
+            raise TypeError(f"the comparer gave a {kind.__name__}, {value!r}, and others of "
+                            "another kind before; int and float have no common order here, use "
+                            "float()")
         self._kind = kind
         return rank
 
@@ -264,7 +265,8 @@ def keep(manager: weakref.ref, client: Client, ended: threading.Event) -> None:
 
 
 def to_rank(value: int | float) -> int:
-    """The rank of what a comparer gave: an int is its own, a float is mapped so that order is kept."""
+    """The rank of what a comparer gave: an int is its own, a float is mapped so that order is
+    kept."""
     if isinstance(value, float):
         if value != value:
             raise TypeError("the comparer gave nan, which has no place in an order")
@@ -275,7 +277,8 @@ def to_rank(value: int | float) -> int:
     if not isinstance(value, int):
         raise TypeError(f"the comparer gave {value!r}; it must give an int or a float")
     if not wire.RANK_MIN <= value <= wire.RANK_MAX:
-        raise TypeError(f"the comparer gave {value!r}, which does not fit into 64 bits; use float()")
+        raise TypeError(f"the comparer gave {value!r}, which does not fit into 64 bits; use "
+                        "float()")
     return int(value)
 
 

@@ -71,7 +71,7 @@ class Connection:
         self.uid = os.urandom(16)
         self.store: bytes | None = None
         self.limits: dict[str, Any] = {}
-        self.fault: NotAllowed | None = None  # why no session will ever begin
+        self.fault: NotAllowed | None = None  # why no session will begin, as things are
         self.is_open = False
         self.nonsense = 0  # messages of the broker that were none
         self.restarts = 0  # sessions that were lost
@@ -140,7 +140,10 @@ class Connection:
             self.read_monitor()
         self.do_due(time.monotonic())
         if self.fault:
-            raise self.fault
+            # Said once for each attempt: a key may be let in later.
+            fault, self.fault = self.fault, None
+            self.lose(time.monotonic())
+            raise fault
 
     def flush(self) -> None:
         """Send what the lease book has, without waiting for anything."""
@@ -237,8 +240,8 @@ class Connection:
     def say_hello(self) -> None:
         self.hello_id = self.draw_id()
         self.resumed = self.leases.to_resume() if self.leases and self.store else []
-        self.send(wire.pack(Kind.HELLO, self.hello_id, self.uid, self.name, self.queues, self.credit,
-                            self.lease_ms, self.heartbeat_ms, len(self.resumed)))
+        self.send(wire.pack(Kind.HELLO, self.hello_id, self.uid, self.name, self.queues,
+                            self.credit, self.lease_ms, self.heartbeat_ms, len(self.resumed)))
 
     def shut(self) -> None:
         """Close the socket. What was not sent is kept for the next session, by those who asked."""

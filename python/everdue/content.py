@@ -1,12 +1,12 @@
 """Python values as payloads: what compat.HeapManager pushes and pops.
 
-What JSON says exactly is JSON, so that the command and handlers in other languages read it. Anything
-else is one byte that begins no JSON, then msgpack with types of its own for tuples, sets, dates, big
-numbers and objects.
+What JSON says exactly is JSON, so that the command and handlers in other languages read it.
+Anything else is one byte that begins no JSON, then msgpack with types of its own for tuples, sets,
+dates, big numbers and objects.
 
-An object is its class's name and its attributes. No code of its class runs when it is read again, and
-only classes of modules that are loaded already and are not Python's own are made: so a record that
-somebody else wrote runs nothing, as a pickle could.
+An object is its class's name and its attributes. No code of its class runs when it is read again,
+and only classes of modules that are loaded already and are not Python's own are made: so a record
+that somebody else wrote runs nothing, as a pickle could.
 """
 
 from __future__ import annotations
@@ -100,7 +100,8 @@ def to_extension(value: Any) -> msgpack.ExtType:
     if isinstance(value, tuple) and hasattr(kind, "_fields"):
         return msgpack.ExtType(NAMEDTUPLE, pack([*name, list(value)]))
     if isinstance(value, (int, float, str, bytes, dict, list, tuple, set, BaseException)):
-        raise TypeError(f"{kind.__name__} derives from a type of Python's own and cannot be carried")
+        raise TypeError(f"{kind.__name__} derives from a type of Python's own and cannot be "
+                        "carried")
     return msgpack.ExtType(OBJECT, pack([*name, attributes(value)]))
 
 

@@ -1,4 +1,5 @@
-"""CURVE keys: the broker's public one, and the pair of this process. `everdue keygen` makes them."""
+"""CURVE keys: the broker's public one, and the pair of this process. `everdue keygen` makes
+them."""
 
 from __future__ import annotations
 
@@ -44,5 +45,6 @@ def read_pair(path: str | os.PathLike[str]) -> tuple[str, str]:
         raise ValueError(f"{path} holds no pair of keys; everdue keygen makes one")
     mode = stat.S_IMODE(os.stat(path).st_mode)
     if mode & 0o077:
-        raise ValueError(f"{path} can be read by others (mode {mode:o}): chmod 600, or make a new key")
+        raise ValueError(f"{path} can be read by others (mode {mode:o}): chmod 600, or make a new "
+                         "key")
     return pair[0][1], pair[1][1]

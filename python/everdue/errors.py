@@ -1,4 +1,5 @@
-"""What can go wrong, as exceptions. All are EverdueErrors; each says what, where and what to try."""
+"""What can go wrong, as exceptions. All are EverdueErrors; each says what, where and what to
+try."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@
                              (gone)
 
 Each lease stays here until its report has been answered or it has been given back; `Task.begun_s`
-tells the first two states apart, and `Task.cancelled` says that the lease has ended otherwise. Times
-are monotonic seconds and come from the caller, as in the broker's core.
+tells the first two states apart, and `Task.cancelled` says that the lease has ended otherwise.
+Times are monotonic seconds and come from the caller, as in the broker's core.
 """
 
 from __future__ import annotations
@@ -135,7 +135,8 @@ class LeaseBook:
             return []
         self.touch_s = now_s + self.lease_s / 3
         return [held for held in self.held.values()
-                if held.item is None and not held.task.cancelled and not self.is_overdue(held.task, now_s)]
+                if held.item is None and not held.task.cancelled
+                and not self.is_overdue(held.task, now_s)]
 
     def is_overdue(self, task: Task, now_s: float) -> bool:
         return bool(task.begun_s) and now_s - task.begun_s >= self.run_s_max

@@ -1,4 +1,5 @@
-"""Lines on standard error, as the other programs write them: time, program, level, message, values."""
+"""Lines on standard error, as the other programs write them: time, program, level, message,
+values."""
 
 from __future__ import annotations
 
@@ -24,8 +25,8 @@ class Log:
         now = datetime.datetime.now(datetime.timezone.utc)
         stamp = f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03}Z"
         if self.form == "json":
-            line = json.dumps({"time": stamp, "program": PROGRAM, "level": level, "message": message,
-                               **values}, default=str)
+            line = json.dumps({"time": stamp, "program": PROGRAM, "level": level,
+                               "message": message, **values}, default=str)
         else:
             words = [f"{name}={printable(value)}" for name, value in values.items()]
             line = " ".join([stamp, PROGRAM, level, printable(message), *words])

@@ -122,7 +122,8 @@ class Record(Body):
         return {name: value for name, value in members.items() if value or name == "key"}
 
     def __repr__(self) -> str:
-        return f"<Record {self.queue}/{self.key} {self.state_name} due {values.to_rfc3339(self.due_us)}>"
+        due = values.to_rfc3339(self.due_us)
+        return f"<Record {self.queue}/{self.key} {self.state_name} due {due}>"
 
 
 def put_item(record: dict[str, Any]) -> list:

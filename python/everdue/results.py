@@ -77,7 +77,8 @@ def next_of(result: Mapping[str, Any]) -> tuple[int | None, int | None]:
 
 def report_item(task: Task, result: Mapping[str, Any] | None, every_us: int, waited_us: int,
                 ran_us: int) -> list:
-    """The item of a REPORT. BadResult says what is no result; NoNext, that no next time is named."""
+    """The item of a REPORT. BadResult says what is no result; NoNext, that no next time is
+    named."""
     if result is None:
         result = {}
     elif not isinstance(result, Mapping):

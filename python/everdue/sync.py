@@ -1,8 +1,9 @@
 """Full sets: BEGIN, chunks, COMMIT. The queue becomes equal to the set, or nothing changes.
 
-New records are added, known ones that differ are changed and keep due, memo and lease. What is not in
-the set is kept, or removed with `prune`, if it is no more than the share `prune_max` of the queue.
-`spread` parts new records that name no due time. `due_take` takes due times for known records, too.
+New records are added, known ones that differ are changed and keep due, memo and lease. What is not
+in the set is kept, or removed with `prune`, if it is no more than the share `prune_max` of the
+queue. `spread` parts new records that name no due time. `due_take` takes due times for known
+records, too.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ COMMIT_S = 120.0   # a large set is carried out in slices
 
 
 class SyncCounts(NamedTuple):
-    """What a sync did. `kept`: left alone, because they were put or removed since it began; `absent`:
-    in the queue and not in the set; `due_now`: new, and neither due, spread nor every gave a time."""
+    """What a sync did. `kept`: left alone, because they were put or removed since it began;
+    `absent`: in the queue and not in the set; `due_now`: new, and neither due, spread nor every
+    gave a time."""
 
     created: int
     changed: int
@@ -58,13 +60,15 @@ class Staging:
         if self.rejected and not skip_bad:
             number, key, status = self.rejected[0]
             raise SyncRefused(status, f"record {number}, {key!r}: {wire.status_name(status)}; "
-                              f"{len(self.rejected)} bad in all, nothing was changed", self.rejected)
+                              f"{len(self.rejected)} bad in all, nothing was changed",
+                              self.rejected)
 
 
 def run_sync(client: Client, records: Iterable[Mapping[str, Any]], queue: str,
              spread: values.Duration | None, due_take: bool, skip_bad: bool, prune: bool,
              prune_max: float, dry_run: bool) -> SyncCounts:
-    """Raises SyncRefused (also for the first bad record, unless skip_bad), Conflict, Unreachable."""
+    """Raises SyncRefused (also for the first bad record, unless skip_bad), Conflict,
+    Unreachable."""
     spread_us = None if spread is None else values.duration_us(spread)
     begun = client.call(Kind.SYNC_BEGIN, queue, spread_us, due_take, bound=True)
     generation = sync_checked(begun).body

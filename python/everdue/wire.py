@@ -1,7 +1,7 @@
 """Messages of the Everdue protocol, version 1 (docs/protocol.md): numbers, packing, unpacking.
 
-A message is one msgpack array, [version, type, field...]. Fields that are missing at the end are nil,
-and items are sent without the Nones at their end; fields beyond those known are left alone.
+A message is one msgpack array, [version, type, field...]. Fields that are missing at the end are
+nil, and items are sent without the Nones at their end; fields beyond those known are left alone.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
     python3 -m everdue.worker module:function -n 4 --queue feeds --every 5m
 
 `function` is one that @everdue.handler made, or a plain function of a task. It is imported in each
-process, with the current folder first in the path. Exit status: 0 stopped; 64 usage; 75 a run had to
-be ended; 76 another version of the protocol; 77 the broker refused; 78 the handler's mistake, or it
-asked to stop.
+process, with the current folder first in the path. Exit status: 0 stopped; 64 usage; 75 a run had
+to be ended; 76 another version of the protocol; 77 the broker refused; 78 the handler's mistake, or
+it asked to stop.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ sys.path[:0] = [str(ROOT / "python"), str(ROOT / "tests" / "e2e")]
 pytest.register_assert_rewrite("harness", "raw")
 
 from harness import (  # noqa: E402, F401
-    PROGRAMS, Process, broker, brokers, directory, durable_broker, environment, finish, free_endpoint,
-    processes, wait_until, workers)
+    PROGRAMS, Process, broker, brokers, directory, durable_broker, environment, finish,
+    free_endpoint, processes, wait_until, workers)
 
 import everdue  # noqa: E402
 
@@ -32,7 +32,8 @@ def python_environment(*folders):
 
 @pytest.fixture
 def clients(brokers):
-    """Makes clients: clients(broker). They are closed at the end of the test, before the brokers."""
+    """Makes clients: clients(broker). They are closed at the end of the test, before the
+    brokers."""
     made = []
 
     def make(broker, **options):
@@ -56,7 +57,8 @@ def pythons(brokers, directory):
 
     def start(*arguments):
         log = directory / f"python-{len(started)}.log"
-        started.append(Process(PYTHON, "-B", *arguments, log=log, env=python_environment(directory)))
+        started.append(Process(PYTHON, "-B", *arguments, log=log,
+                               env=python_environment(directory)))
         return started[-1]
 
     yield start

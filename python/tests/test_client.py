@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from conftest import wait_until
 from everdue import (Conflict, Refused, Status, SyncRefused, TimedOut, Unreachable)
 from harness import Broker
 
@@ -59,6 +60,25 @@ def test_take_report_touch_give_back(client):
     record = client.get("a")
     assert record.memo == [1] and record.due_us / 1e6 < time.time() + 3700
     assert client.take(wait="50ms") == []
+
+
+def test_a_late_report_counts_while_nobody_else_was_given_the_record(client):
+    client.put_many([{"key": "late"}, {"key": "gone"}])
+    late, gone = sorted(client.take(2, lease="100ms"), key=lambda task: task.key == "gone")
+    client.pause("default")
+    wait_until(lambda: client.stats()["expired_total"] == 2)
+    client.remove("gone")
+    assert client.report(late, {"in": "1h"}) == Status.OK
+    assert client.report(gone, {"in": "1h"}) == Status.GONE
+    assert client.get("late").state == late.lease
+
+
+def test_a_put_while_a_record_is_out_is_pending_and_wins(client):
+    client.put("a", 1)
+    task, = client.take()
+    assert client.put("a", 2) == Status.PENDING
+    assert client.report(task, {"in": "1h", "payload": 3}) == Status.OK
+    assert client.get("a").payload == 2
 
 
 def test_a_taken_record_of_another_queue_is_reported_after_the_session_changed(clients, broker):
@@ -211,7 +231,8 @@ def test_a_forked_child_opens_a_connection_of_its_own(client):
 
 
 def is_open(fd, inode):
-    """Whether this process has that socket. Two ends of a broken one would keep it from breaking."""
+    """Whether this process has that socket. Two ends of a broken one would keep it from
+    breaking."""
     try:
         return os.fstat(fd).st_ino == inode
     except OSError:

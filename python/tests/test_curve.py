@@ -37,8 +37,11 @@ def test_client_and_heap_with_keys(house, curve):
 def test_a_worker_with_keys(house, curve, python_workers, seen):
     with Client(house.endpoint, curve=curve("boss")) as client:
         client.put("a", queue="q")
-        python_workers(house, "def run(task):\n    note(task.key)\n    return {'in': '1h'}", "-n", 1,
-                       "--queue", "q", *house.flags("web"))
+        python_workers(house, """
+            def run(task):
+                note(task.key)
+                return {"in": "1h"}
+        """, "-n", 1, "--queue", "q", *house.flags("web"))
         wait_until(seen)
         wait_until(lambda: client.get("a", queue="q").state_name == "waiting")
 
@@ -49,6 +52,15 @@ def test_a_key_that_is_not_on_the_list_is_refused(house, curve, python_workers):
     worker = python_workers(house, "def run(task): pass", "-n", 2, *house.flags("stranger"))
     assert worker.wait() == 77 and "refused this key" in worker.text()
     worker.expected.add(77)
+
+
+def test_a_key_that_is_let_in_later_needs_no_other_client(house, curve):
+    client = Client(house.endpoint, curve=curve("late"))
+    with pytest.raises(NotAllowed):
+        client.put("a")
+    house.allow(late="role=admin")
+    assert client.put("a") == Status.CREATED
+    client.close()
 
 
 def test_what_a_key_may_not_do_is_denied(house, curve):

@@ -62,8 +62,8 @@ class FakeBroker:
         self.router.send_multipart([self.peer, wire.pack(kind, *fields)])
 
     def welcome(self, hello, store=STORE, heartbeat_ms=60000, lease_ms=60000):
-        self.say(Kind.WELCOME, hello[1], store, 16384, lease_ms, heartbeat_ms, 65536, 1 << 20, False,
-                 "0.1.0", 0)
+        self.say(Kind.WELCOME, hello[1], store, 16384, lease_ms, heartbeat_ms, 65536, 1 << 20,
+                 False, "0.1.0", 0)
 
 
 class Pair:
@@ -277,7 +277,8 @@ def test_nonsense_is_counted_and_changes_nothing(pair):
     pair.open()
     for frames in [[b""], [b"\xc1"], [b"\x92\x02\x41"], [b"\x92\x01\x41"], [b"a", b"b"],
                    [wire.pack(Kind.TASKS, [[0, "a"]])], [wire.pack(Kind.TASKS, [[9] * 14])],
-                   [wire.pack(Kind.ANSWER)], [wire.pack(Kind.CANCEL, 5)], [wire.pack(Kind.WELCOME)]]:
+                   [wire.pack(Kind.ANSWER)], [wire.pack(Kind.CANCEL, 5)],
+                   [wire.pack(Kind.WELCOME)]]:
         pair.broker.router.send_multipart([pair.broker.peer, *frames])
     pair.until(lambda: pair.connection.nonsense == 10, "the tenth")
     assert pair.connection.is_open and not pair.book.held
@@ -287,8 +288,8 @@ def test_nonsense_is_counted_and_changes_nothing(pair):
 def test_unknown_types_and_trailing_fields_are_ignored(pair):
     pair.open()
     pair.broker.say(99, "new", 1)
-    pair.broker.say(Kind.TASKS, [[0, "a", 17, 5, 0, 0, 0, 0, 60000, None, None, None, 0, 0, None, "x"]],
-                    "more")
+    task = [0, "a", 17, 5, 0, 0, 0, 0, 60000, None, None, None, 0, 0, None, "x"]
+    pair.broker.say(Kind.TASKS, [task], "more")
     pair.until(lambda: pair.book.arrived, "the task")
     assert pair.connection.nonsense == 0
 

@@ -1,13 +1,21 @@
 """Durations, times, payloads, and results as handlers write them."""
 
 import datetime
+import re
 
 import pytest
 
+import everdue
+from conftest import ROOT
 from everdue import errors, results, values
 from everdue.records import Task, put_item
 
 UTC = datetime.timezone.utc
+
+
+def test_the_version_is_that_of_the_programs():
+    header = (ROOT / "common" / "version.h").read_text("ascii")
+    assert re.search(r'EVERDUE_VERSION "(.*)"', header)[1] == everdue.__version__
 
 
 @pytest.mark.parametrize("given, us", [
@@ -71,7 +79,8 @@ def test_a_wrong_member_of_a_record_is_named(record, word):
 
 
 def task(every_us=0, once=None):
-    return Task([0, "key", 17, 16, 0, 0, 0, 0, 60000, None, None, None, every_us, 0, once], ["q"], 0.0)
+    fields = [0, "key", 17, 16, 0, 0, 0, 0, 60000, None, None, None, every_us, 0, once]
+    return Task(fields, ["q"], 0.0)
 
 
 HEAD = [0, "key", 17, 16]

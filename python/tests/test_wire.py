@@ -1,4 +1,5 @@
-"""The byte examples of docs/protocol.md: read by this package, and written again to the same bytes."""
+"""The byte examples of docs/protocol.md: read by this package, and written again to the same
+bytes."""
 
 import re
 import zlib
