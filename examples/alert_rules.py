@@ -1,8 +1,8 @@
 """Evaluates alert rules: python3 -m everdue.worker alert_rules:evaluate --queue rules
 
-A rule's payload names a metrics text endpoint, a metric, and a limit: {"url": "http://host:9100/metrics",
-"metric": "node_load1", "above": 4}. A batch asks each endpoint once. A rule that fires comes round
-after a fifth of its time; `note` says what was seen, `memo` since when it fires.
+A rule's payload names a metrics text endpoint, a metric and a limit: {"url":
+"http://host:9100/metrics", "metric": "node_load1", "above": 4}. A batch asks each endpoint once. A
+rule that fires comes round after a fifth of its time; the memo says since when it does.
 """
 import time
 import urllib.request

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A heap with an order of its own, shared by any number of processes: boxes.py [ENDPOINT] < boxes.txt
+"""A heap with an order of its own, for any number of processes: boxes.py [ENDPOINT] < boxes.txt
 
 A line is "length width height id". Prints the boxes, smallest first, until the heap is empty.
 """

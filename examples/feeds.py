@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Polls feeds: everdue-worker --queue feeds --pipe -- ./feeds.py [LEAST_S [MOST_S]]
 
-The key is the URL. What changed comes back in half the time, what did not (by ETag, Last-Modified, or
-its bytes) in twice the time, between LEAST_S and MOST_S (60, 86400). Needs no package.
+The key is the URL. What changed comes back in half the time, what did not (by ETag, Last-Modified
+or its bytes) in twice the time, between LEAST_S and MOST_S (60, 86400). Needs no package.
 """
 import hashlib
 import json
@@ -18,7 +18,8 @@ def poll(url: str, memo: dict) -> dict:
     names = {"etag": "If-None-Match", "modified": "If-Modified-Since"}
     headers = {names[each]: memo[each] for each in names if memo.get(each)}
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=20) as got:
+        request = urllib.request.Request(url, headers=headers)
+        with urllib.request.urlopen(request, timeout=20) as got:
             new = {"etag": got.headers["ETag"], "modified": got.headers["Last-Modified"],
                    "digest": hashlib.sha256(got.read(16 << 20)).hexdigest()}
     except urllib.error.HTTPError as error:

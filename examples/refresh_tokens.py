@@ -1,8 +1,8 @@
-"""Refreshes OAuth tokens before they expire: python3 -m everdue.worker refresh_tokens:refresh --queue tokens
+"""Refreshes OAuth tokens before they expire: python3 -m everdue.worker refresh_tokens:refresh
 
-The payload is what the source knows: {"url": "https://host/token", "client_id": ..., "refresh_token":
-...}. The memo is the newest answer of the server, with its access_token. A token is refreshed when
-four fifths of its life are over. One that the server refuses for good (400, 401) is parked.
+The payload is what the source knows: {"url": "https://host/token", "client_id": ...,
+"refresh_token": ...}. The memo is the newest answer of the server, with its access_token. A token
+is refreshed when four fifths of its life are over. What the server refuses (400, 401) is parked.
 """
 import json
 import urllib.error

@@ -1,4 +1,4 @@
-"""The examples in Python, and the heap of boxes in both languages, against real servers on loopback."""
+"""The examples in Python, and the boxes in both languages, against real servers on loopback."""
 
 import http.server
 import json
