@@ -67,6 +67,8 @@ struct server_counts {
     uint64_t refused_connections, cut_connections;
     uint64_t undelivered;
     int64_t turn_us_max;
+    int64_t turn_cpu_us_max; /* what the turn itself used: without what kept it off the CPU */
+    int64_t cpu_us;          /* at the end of the last turn */
     uint64_t turns;
     int64_t busy_us;
 };

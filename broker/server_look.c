@@ -213,6 +213,7 @@ static void add_server(struct map *map, struct server *server, const struct sche
         {"checkpoints_total", health.checkpoints_total},
         {"turns_total", counts->turns},
         {"turn_us_max", (uint64_t)counts->turn_us_max},
+        {"turn_cpu_us_max", (uint64_t)counts->turn_cpu_us_max},
         {"busy_us_total", (uint64_t)counts->busy_us},
         {"started_s", (uint64_t)(server->started.wall_us / US_PER_S)},
         {"uptime_s", (uint64_t)((server->now.mono_us - server->started.mono_us) / US_PER_S)},

@@ -14,3 +14,8 @@ struct moment clock_now(void)
     return (struct moment){.wall_us = microseconds(CLOCK_REALTIME),
                            .mono_us = microseconds(CLOCK_MONOTONIC)};
 }
+
+int64_t clock_thread_us(void)
+{
+    return microseconds(CLOCK_THREAD_CPUTIME_ID);
+}

@@ -7,4 +7,7 @@
 
 struct moment clock_now(void);
 
+/* The CPU time that the calling thread has used. */
+int64_t clock_thread_us(void);
+
 #endif
