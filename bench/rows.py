@@ -22,8 +22,17 @@ class Plan:
     warm_s: float = 1.0
     window_s: float = 4.0
     large_records: int = 10_000_000
-    peers_may_miss: bool = False
+    busy_s: float = 15.0  # of syncs and exports beside the cycles
+    idle_s: float = 20.0
+    is_smoke: bool = False  # peers may be missing, the machine may be busy
+    brokers: int = 0  # that rows started for themselves
     servers: dict[str, Any] = field(default_factory=dict)  # those that rows share, by name
+
+    def rounds_of(self, row: "Row") -> int:
+        """How often a row is measured: those that are compared with others in turn most often."""
+        if row.rounds:
+            return min(row.rounds, self.rounds)
+        return self.rounds if row.group in ("cycles", "command") else max(self.rounds // 2, 1)
 
     @property
     def mean_s(self) -> float:
@@ -48,11 +57,20 @@ class Row:
     unit: str
     measure: Callable[[Plan], Sample]
     group: str = "cycles"
-    rounds: int | None = None  # None: as the plan says
+    rounds: int | None = None  # None: as the plan says for its group
     larger_is_better: bool = True
     is_long: bool = False  # left out by --quick
+    in_quick: bool = True  # without being asked for
     is_variant: bool = False  # left out by --smoke: another row runs the same programs
+    details: dict[str, Any] = field(default_factory=dict)  # of every sample
     samples: list[Sample] = field(default_factory=list)
+
+    def number(self, detail: str) -> float | None:
+        """The median of a detail of its samples, or of their values; None where it is not there."""
+        if not detail:
+            return self.median
+        numbers = [sample.details[detail] for sample in self.samples if detail in sample.details]
+        return statistics.median(numbers) if numbers else None
 
     @property
     def median(self) -> float:
@@ -72,6 +90,10 @@ class Row:
 
 class Missing(Exception):
     """A row that cannot be measured here: a program is not installed."""
+
+
+class TooBusy(Exception):
+    """The machine does too much else for this row to mean anything."""
 
 
 # --- cycles of Everdue ---------------------------------------------------------------------------
@@ -106,7 +128,8 @@ def everdue_cycles(store: str, *options: object,
             with workers(everdue, plan.mean_s, *options, plugin=plugin) as crew:
                 time.sleep(plan.warm_s)
                 window = crew.measure(plan.window_s)
-            return Sample(window.cycles_per_s, window.details())
+            return Sample(window.cycles_per_s, window.details() | {
+                "bytes_per_record": round(everdue.memory_per_record(), 1)})
     return measure
 
 
@@ -161,22 +184,22 @@ CYCLES = [
     Row("redis-100", "Redis, Lua, in memory, batches of 100", "cycles/s",
         rival_cycles(rivals.Redis, 100)),
     Row("redis-1", "Redis, Lua, in memory, one by one", "cycles/s",
-        rival_cycles(rivals.Redis, 1), is_variant=True),
+        rival_cycles(rivals.Redis, 1), in_quick=False, is_variant=True),
     Row("redis-aof-100", "Redis, log with fsync every second, 100", "cycles/s",
         rival_cycles(rivals.RedisAof, 100), is_variant=True),
     Row("redis-always-100", "Redis, log with fsync each time, 100", "cycles/s",
-        rival_cycles(rivals.RedisAlways, 100), is_variant=True),
+        rival_cycles(rivals.RedisAlways, 100), in_quick=False, is_variant=True),
     Row("beanstalkd-64", "beanstalkd, in memory, pipelined by 64", "cycles/s",
         rival_cycles(rivals.Beanstalkd, 64)),
     Row("beanstalkd-1", "beanstalkd, in memory, one by one", "cycles/s",
-        rival_cycles(rivals.Beanstalkd, 1), is_variant=True),
+        rival_cycles(rivals.Beanstalkd, 1), in_quick=False, is_variant=True),
     Row("beanstalkd-log-64", "beanstalkd, log with fsync every 50 ms, 64", "cycles/s",
         rival_cycles(rivals.BeanstalkdLog, 64), is_variant=True),
     Row("beanstalkd-fsync-64", "beanstalkd, log with fsync each time, 64", "cycles/s",
-        rival_cycles(rivals.BeanstalkdFsync, 64), is_variant=True),
+        rival_cycles(rivals.BeanstalkdFsync, 64), in_quick=False, is_variant=True),
     Row("postgres-256", "PostgreSQL, SKIP LOCKED, 256", "cycles/s",
         rival_cycles(rivals.Postgres, 256)),
     Row("postgres-async-256", "PostgreSQL, the same, synchronous_commit off", "cycles/s",
-        rival_cycles(rivals.PostgresAsync, 256), is_variant=True),
+        rival_cycles(rivals.PostgresAsync, 256), in_quick=False, is_variant=True),
     Row("heap-manager", "heap behind multiprocessing.managers", "cycles/s", heap_manager_cycles),
 ]
