@@ -56,7 +56,7 @@ def steady_set(plan: Plan, mean_s: float, begin_s: float) -> Iterator[str]:
 
 def load_steadily(everdue: Everdue, plan: Plan, rate: float) -> None:
     """Sync a set of which `rate` records come due in each second from now on."""
-    begin_s = time.time() + plan.records / 100_000
+    begin_s = time.time() + 1 + plan.records / 75_000
     load_lines(everdue, plan, steady_set(plan, offered(plan, rate), begin_s))
     time.sleep(max(begin_s - time.time(), 0))
 
