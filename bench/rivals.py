@@ -164,6 +164,7 @@ class Postgres(Rival):
     def _serve(self) -> Process:
         settings = {"listen_addresses": "", "unix_socket_directories": self.directory,
                     "shared_buffers": "512MB", "max_wal_size": "4GB",
+                    "random_page_cost": "1.1",  # all of it is in memory
                     "synchronous_commit": self.synchronous_commit}
         return Process(*self._as_owner("postgres"), "-D", self.directory / "data",
                        *(f"--{name}={value}" for name, value in settings.items()),

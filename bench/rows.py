@@ -50,7 +50,7 @@ class Sample:
 
 @dataclass
 class Row:
-    """A line of the table. `measure` is called once a round; `better` says which way is good."""
+    """A line of the table. `measure` is called once a round."""
 
     name: str
     title: str
@@ -58,7 +58,6 @@ class Row:
     measure: Callable[[Plan], Sample]
     group: str = "cycles"
     rounds: int | None = None  # None: as the plan says for its group
-    larger_is_better: bool = True
     is_long: bool = False  # left out by --quick
     in_quick: bool = True  # without being asked for
     is_variant: bool = False  # left out by --smoke: another row runs the same programs

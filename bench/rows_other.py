@@ -162,7 +162,7 @@ def offered_row(rate: int) -> Row:
         return Sample(late.percentile_us(0.99) / US_PER_MS,
                       {"x": rate} | lateness_details(window, late))
     return Row(f"offered-{rate}", f"p99 lateness at {rate:,} cycles/s offered, durable", "ms",
-               measure, group="offered", larger_is_better=False, in_quick=False, is_variant=True)
+               measure, group="offered", in_quick=False, is_variant=True)
 
 
 def soon_and_far(plan: Plan, soon: int, begin_s: float, gap_s: float) -> Iterator[str]:
@@ -385,20 +385,17 @@ def size_row(records: int) -> Row:
 
 
 OTHERS = [
-    Row("lateness", "p99 lateness at 100,000 cycles/s, durable", "ms", lateness, group="lateness",
-        larger_is_better=False),
+    Row("lateness", "p99 lateness at 100,000 cycles/s, durable", "ms", lateness, group="lateness"),
     Row("written", "bytes written a cycle at 100,000/s, durable, with checkpoints", "bytes",
-        written, group="written", rounds=1, larger_is_better=False, in_quick=False,
+        written, group="written", rounds=1, in_quick=False,
         is_variant=True),
-    Row("wake-up", "idle worker: due to begin of the handler, p50", "ms", wake_up, group="wake-up",
-        larger_is_better=False),
-    Row("sync", "everdue sync of 300,000 new records, durable", "s", sync, group="sync",
-        larger_is_better=False),
+    Row("wake-up", "idle worker: due to begin of the handler, p50", "ms", wake_up, group="wake-up"),
+    Row("sync", "everdue sync of 300,000 new records, durable", "s", sync, group="sync"),
     Row("command", "a command (true) for each record, 4 in flight", "runs/s", command,
         group="command"),
     Row("spawn", "bare posix_spawn loop of true, 4 in flight", "runs/s", spawn, group="command"),
     Row("idle", "broker with 300,000 records, 2 workers, nothing due", "% of CPU", idle,
-        group="idle", rounds=1, larger_is_better=False),
+        group="idle", rounds=1),
     Row("ten-million", "Everdue, 10 million records, durable", "cycles/s", ten_million,
         group="ten-million", rounds=1, is_long=True, is_variant=True),
     *(offered_row(rate) for rate in (1_000, 10_000, 30_000, 100_000, 200_000, 300_000, 500_000)),
