@@ -289,15 +289,15 @@ def test_a_wrong_list_changes_nothing(guarded):
 
 @pytest.fixture
 def preload(directory):
-    """preload.c as a library, for LD_PRELOAD."""
+    """The environment that loads preload.c; a sanitizer would insist on being the first."""
     library = directory / "preload.so"
     source = pathlib.Path(__file__).with_name("preload.c")
     subprocess.run(["cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library, source], check=True)
-    return library
+    return {"LD_PRELOAD": str(library), "ASAN_OPTIONS": "verify_asan_link_order=0"}
 
 
 def test_the_broker_ends_when_its_admission_does(guarded, preload):
-    house = guarded(env={"LD_PRELOAD": str(preload), "EVERDUE_TEST_ZAP": "1"}, boss="role=admin")
+    house = guarded(env=preload | {"EVERDUE_TEST_ZAP": "1"}, boss="role=admin")
     house.process.expected.add(70)
     house.peer("boss").post_hello()
     assert house.process.wait() == 70
@@ -309,7 +309,7 @@ def test_each_start_draws_its_own_seed_before_its_first_socket(directory, preloa
     for i in range(3):
         process = subprocess.Popen(
             [PROGRAMS / "everdue-broker", "--store", "memory", "--listen", f"ipc://{directory}/{i}"],
-            env=environment() | {"LD_PRELOAD": str(preload), "EVERDUE_TEST_SEEDS": str(seeds)},
+            env=environment() | preload | {"EVERDUE_TEST_SEEDS": str(seeds)},
             stderr=subprocess.DEVNULL)
         wait_until(lambda: (directory / str(i)).exists(), what="the socket")
         process.terminate()
