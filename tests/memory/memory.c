@@ -6,12 +6,12 @@
 enum { STACK_FRAMES = 64, STACKS_MAX = 1 << 16 };
 
 static struct {
-    uint64_t first;
-    uint64_t count;
-    uint64_t failures;
+    _Atomic uint64_t first;
+    _Atomic uint64_t count;
+    _Atomic uint64_t failures;
     bool is_lasting;
-    bool is_inside;
-    bool is_short;
+    _Atomic bool is_inside; /* of whatever thread */
+    _Atomic bool is_short;
     bool is_recording; /* nothing fails: who asks is noted */
     int outer_frames;  /* of whoever called memory_enter */
 } plan;
@@ -93,11 +93,11 @@ static bool fails(void)
         stacks[plan.count] = hash_stack();
         plan.is_inside = true;
     }
-    plan.count++;
-    bool is_it =
-        plan.first && (plan.is_lasting ? plan.count >= plan.first : plan.count == plan.first);
+    uint64_t at = ++plan.count;
+    bool is_it = plan.first && (plan.is_lasting ? at >= plan.first : at == plan.first);
     plan.failures += is_it;
-    plan.is_short |= is_it;
+    if (is_it)
+        plan.is_short = true;
     return is_it;
 }
 
