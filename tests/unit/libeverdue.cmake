@@ -9,8 +9,7 @@ add_unit_test(session_resume session_pure)
 target_sources(test_session_resume PRIVATE ${unit_folder}/session_story.c)
 add_unit_test(session_memory session_pure)
 target_sources(test_session_memory PRIVATE ${unit_folder}/session_story.c)
-target_link_options(test_session_memory PRIVATE -Wl,--wrap=malloc -Wl,--wrap=calloc
-    -Wl,--wrap=realloc)
+target_link_libraries(test_session_memory PRIVATE failing_memory)
 add_unit_test(link_watch common)
 
 function(add_broker_test name)

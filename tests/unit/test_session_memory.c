@@ -7,50 +7,27 @@
 
 #include <cmocka.h>
 
+#include "memory.h"
 #include "message.h"
 
 /* Every allocation of the session fails once: it may come late, never wrong, and nothing is lost.
  */
 
-static long allocations_left; /* below 0: none fails */
-
-static bool fails(void)
+/* From here to memory_leave allocation `countdown` (from 0) fails. */
+static void fail_after(long countdown)
 {
-    if (allocations_left < 0)
-        return false;
-    return allocations_left-- == 0;
-}
-
-void *__real_malloc(size_t bytes);
-void *__real_calloc(size_t count, size_t bytes);
-void *__real_realloc(void *old, size_t bytes);
-void *__wrap_malloc(size_t bytes);
-void *__wrap_calloc(size_t count, size_t bytes);
-void *__wrap_realloc(void *old, size_t bytes);
-
-void *__wrap_malloc(size_t bytes)
-{
-    return fails() ? NULL : __real_malloc(bytes);
-}
-
-void *__wrap_calloc(size_t count, size_t bytes)
-{
-    return fails() ? NULL : __real_calloc(count, bytes);
-}
-
-void *__wrap_realloc(void *old, size_t bytes)
-{
-    return fails() ? NULL : __real_realloc(old, bytes);
+    memory_plan((uint64_t)countdown + 1, false);
+    memory_enter();
 }
 
 /* What it wants to say is thrown away. */
 static void let_it_speak(struct story *story, long countdown)
 {
     struct bytes frame;
-    allocations_left = countdown;
+    fail_after(countdown);
     while (session_next_frame(story->session, story->now, &frame))
         continue;
-    allocations_left = -1;
+    memory_leave();
 }
 
 /* A reconnect with a lease that is held, one that is reported and one that is given back; the k-th
@@ -93,9 +70,9 @@ static void a_failed_allocation_while_live_loses_nothing(void **state)
         assert_true(story_runs(&story, 18));
         story_reports(&story, 18);
         story_gives_back(&story, 17, true);
-        allocations_left = countdown;
+        fail_after(countdown);
         bool spoke = session_next_frame(story.session, story.now, &frame);
-        allocations_left = -1;
+        memory_leave();
         if (!spoke)
             story_says(&story, "give-back 17(begun); report 18");
         else if (frame.data[2] == MESSAGE_REPORT) /* there was memory again for this one */
@@ -115,9 +92,9 @@ static void tasks_for_which_there_is_no_memory_are_left_to_the_broker(void **sta
     wire_buffer_init(&frame);
     static const uint8_t tasks[] = {0x93, 0x01, 0x41, 0x90};
     wire_write_raw(&frame, tasks, sizeof(tasks));
-    allocations_left = 0;
+    fail_after(0);
     story_hears(&story, &frame);
-    allocations_left = -1;
+    memory_leave();
     assert_int_equal(session_counts(story.session)->malformed, 0);
     story_hears_tasks(&story, "17");
     assert_int_equal(story.delivered, 1);
@@ -130,15 +107,14 @@ static void a_session_without_memory_is_not_made(void **state)
     (void)state;
     const struct session_options options = {.credit = 64};
     for (long countdown = 0; countdown < 2; countdown++) {
-        allocations_left = countdown;
+        fail_after(countdown);
         assert_null(session_new(&options));
-        allocations_left = -1;
+        memory_leave();
     }
 }
 
 int main(void)
 {
-    allocations_left = -1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_failed_allocation_before_the_hello_loses_nothing),
         cmocka_unit_test(a_failed_allocation_while_live_loses_nothing),

@@ -7,23 +7,7 @@
 
 #include <cmocka.h>
 
-/* --- allocations that fail -------------------------------------------------------------------- */
-
-static long allocations_left = -1; /* -1: all succeed */
-
-void *__real_realloc(void *data, size_t count);
-void *__wrap_realloc(void *data, size_t count);
-
-void *__wrap_realloc(void *data, size_t count)
-{
-    if (allocations_left == 0)
-        return NULL;
-    if (allocations_left > 0)
-        allocations_left--;
-    return __real_realloc(data, count);
-}
-
-/* --- tests ------------------------------------------------------------------------------------ */
+#include "memory.h"
 
 static void expect_bytes(const struct wire_buffer *buffer, const char *bytes, size_t count)
 {
@@ -135,9 +119,10 @@ static void a_failed_allocation_sticks_and_leaves_the_beginning_whole(void **sta
     for (; failed; failing++) {
         struct wire_buffer buffer;
         wire_buffer_init(&buffer);
-        allocations_left = failing;
+        memory_plan((uint64_t)failing + 1, true);
+        memory_enter();
         write_much(&buffer);
-        allocations_left = -1;
+        memory_leave();
         failed = buffer.failed;
         assert_true(failed ? buffer.count < whole.count : buffer.count == whole.count);
         if (buffer.count > 0)
