@@ -117,6 +117,31 @@ enum status help_commit(struct store *store, struct store_fence *fence, struct s
     return status;
 }
 
+static enum status count_record(const struct store_state *state, const uint8_t *body,
+                                uint32_t count, void *user)
+{
+    (void)state;
+    (void)body;
+    (void)count;
+    ++*(uint64_t *)user;
+    return STATUS_OK;
+}
+
+static enum status refuse_row(const struct store_row *row, const uint8_t *bytes, void *user)
+{
+    (void)row;
+    (void)bytes;
+    (void)user;
+    return STATUS_MISMATCH;
+}
+
+enum status help_count_records(struct store *store, uint64_t *records)
+{
+    struct store_visitor visitor = {refuse_row, count_record, records};
+    *records = 0;
+    return store_load(store, &visitor);
+}
+
 /* --- the model ------------------------------------------------------------------------------- */
 
 struct model *model_new(uint64_t seed)

@@ -31,6 +31,9 @@ struct store_batch *help_wait(struct store *store);
 /* Numbers the batch, submits it, waits, and returns its status. The batch is cleared. */
 enum status help_commit(struct store *store, struct store_fence *fence, struct store_batch *batch);
 
+/* Loads a store that has no rows but those of records. */
+enum status help_count_records(struct store *store, uint64_t *records);
+
 struct model_record {
     bool present;
     struct store_state state;

@@ -15,31 +15,6 @@
 
 enum { BATCHES = 40, ALLOCATIONS_MAX = 1000 };
 
-static enum status count_record(const struct store_state *state, const uint8_t *body,
-                                uint32_t count, void *user)
-{
-    (void)state;
-    (void)body;
-    (void)count;
-    ++*(uint64_t *)user;
-    return STATUS_OK;
-}
-
-static enum status pass_row(const struct store_row *row, const uint8_t *bytes, void *user)
-{
-    (void)row;
-    (void)bytes;
-    (void)user;
-    return STATUS_OK;
-}
-
-static enum status count_records(struct store *store, uint64_t *records)
-{
-    struct store_visitor visitor = {pass_row, count_record, records};
-    *records = 0;
-    return store_load(store, &visitor);
-}
-
 /* A record each, so small a journal that it is folded again and again. Returns how many were
  * acknowledged. */
 static uint64_t commit_some(struct store *store, uint64_t first)
@@ -76,7 +51,7 @@ static uint64_t live_short(const struct store_options *options, uint64_t first)
         assert_null(store);
         return 0;
     }
-    status = count_records(store, &records);
+    status = help_count_records(store, &records);
     if (status)
         assert_int_equal(status, STATUS_NO_MEMORY);
     else
@@ -105,7 +80,7 @@ static void each_allocation_of_the_store_fails_and_nothing_acknowledged_is_lost(
             first += done;
             acknowledged += done;
             struct store *store = help_open(&options);
-            assert_int_equal(count_records(store, &records), STATUS_OK);
+            assert_int_equal(help_count_records(store, &records), STATUS_OK);
             assert_int_equal(records, acknowledged);
             store_destroy(&store);
             if (!was_reached)

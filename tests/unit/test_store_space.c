@@ -43,29 +43,10 @@ static void add_record(struct store_batch *batch, uint64_t number, const void *b
     assert_true(store_batch_add_state(batch, &known));
 }
 
-static enum status count_record(const struct store_state *state, const uint8_t *body,
-                                uint32_t count, void *user)
-{
-    (void)state;
-    (void)body;
-    (void)count;
-    ++*(uint64_t *)user;
-    return STATUS_OK;
-}
-
-static enum status refuse_row(const struct store_row *row, const uint8_t *bytes, void *user)
-{
-    (void)row;
-    (void)bytes;
-    (void)user;
-    return STATUS_MISMATCH;
-}
-
 static uint64_t count_records(struct store *store)
 {
-    uint64_t records = 0;
-    struct store_visitor visitor = {refuse_row, count_record, &records};
-    assert_int_equal(store_load(store, &visitor), STATUS_OK);
+    uint64_t records;
+    assert_int_equal(help_count_records(store, &records), STATUS_OK);
     return records;
 }
 
