@@ -1,6 +1,7 @@
 #include "server.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,36 +16,17 @@
 
 /* --- waiting ---------------------------------------------------------------------------------- */
 
-/* A timerfd that fires at `at_us` of its clock; 0: at once; TIME_US_NEVER: not at all. Re-armed
- * only when the time is another. */
-static void arm(int fd, int64_t at_us, int64_t *armed_us)
+/* A timerfd that fires at `at_us` of its clock; 0: at once; TIME_US_NEVER: not at all. One that
+ * fires sooner is left as it is: most of what is waited for moves away while it is waited for, and
+ * a turn for nothing costs less than to set a timer in each. */
+static void arm(struct timer *timer, int flags, int64_t at_us)
 {
-    if (at_us == *armed_us)
+    if (at_us >= timer->armed_us)
         return;
-    struct itimerspec when = {{0, 0}, {0, 0}};
-    int flags = TFD_TIMER_ABSTIME;
-    if (at_us != TIME_US_NEVER) {
-        when.it_value.tv_sec = at_us / US_PER_S;
-        when.it_value.tv_nsec = at_us % US_PER_S * 1000;
-        if (at_us <= 0)
-            when.it_value.tv_nsec = 1;
-    }
-    timerfd_settime(fd, flags, &when, NULL);
-    *armed_us = at_us;
-}
-
-/* When the wall clock is set, the wait ends with ECANCELED and what is due is looked at anew. */
-static void arm_wall(struct server *server, int64_t at_us)
-{
-    if (at_us == server->armed_wall_us)
-        return;
-    struct itimerspec when = {{0, 0}, {0, 0}};
-    if (at_us != TIME_US_NEVER) {
-        when.it_value.tv_sec = at_us / US_PER_S;
-        when.it_value.tv_nsec = at_us <= 0 ? 1 : at_us % US_PER_S * 1000;
-    }
-    timerfd_settime(server->wall_timer, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &when, NULL);
-    server->armed_wall_us = at_us;
+    struct itimerspec when = {.it_value = {.tv_sec = at_us / US_PER_S,
+                                           .tv_nsec = at_us <= 0 ? 1 : at_us % US_PER_S * 1000}};
+    timerfd_settime(timer->fd, TFD_TIMER_ABSTIME | flags, &when, NULL);
+    timer->armed_us = at_us;
 }
 
 static int64_t least(int64_t a, int64_t b)
@@ -64,13 +46,13 @@ static int64_t next_mono_us(const struct server *server)
     return next;
 }
 
-static void drain_fd(int fd)
+/* It fired, or the wall clock was set: then what is due is looked at anew. */
+static void disarm(struct timer *timer)
 {
-    uint8_t bytes[128];
-    ssize_t count;
-    do {
-        count = read(fd, bytes, 8);
-    } while (count > 0); /* ends: these descriptors hold one number each */
+    uint64_t count;
+    while (read(timer->fd, &count, sizeof(count)) > 0) /* ends: it holds one number */
+        continue;
+    timer->armed_us = TIME_US_NEVER;
 }
 
 static void on_signal(struct server *server);
@@ -87,45 +69,55 @@ enum {
     POLL_STORE
 };
 
+/* When what comes due next wants a turn. With a hundred thousand of them a second each would have
+ * one of its own: turns that have no other cause keep a distance, so that what comes due meanwhile
+ * leaves in one message. After a pause nothing waits. */
+static int64_t next_wall_us(const struct server *server)
+{
+    int64_t due_us = sched_next_wall_us(server->sched);
+    int64_t gap_us = server->turn_began_mono_us + DUE_GAP_US - server->now.mono_us;
+    int64_t least_us = server->now.wall_us + (gap_us > 0 ? gap_us : 0);
+    return due_us > least_us ? due_us : least_us;
+}
+
+static int wait_ms(struct server *server, bool is_busy)
+{
+    int64_t mono_us = next_mono_us(server);
+    int64_t wall_us = next_wall_us(server);
+    is_busy |= mono_us <= server->now.mono_us || wall_us <= server->now.wall_us;
+    is_busy |= socket_has_input(server->router) || socket_has_input(server->monitor);
+    server->planned_mono_us = is_busy ? server->now.mono_us : mono_us;
+    if (is_busy)
+        return 0;
+    arm(&server->wall_timer, TFD_TIMER_CANCEL_ON_SET, wall_us);
+    arm(&server->mono_timer, 0, mono_us);
+    return server->workers.suspect_count ? 1 : -1;
+}
+
 /* Returns once there is input, something is due, or `is_busy` (then at once). */
 static void wait_for_something(struct server *server, bool is_busy)
 {
-    zmq_pollitem_t items[] = {
-        [POLL_ROUTER] = {.socket = server->router, .events = ZMQ_POLLIN},
-        [POLL_MONITOR] = {.socket = server->monitor, .events = ZMQ_POLLIN},
-        [POLL_SIGNALS] = {.fd = server->signals, .events = ZMQ_POLLIN},
-        [POLL_WALL] = {.fd = server->wall_timer, .events = ZMQ_POLLIN},
-        [POLL_MONO] = {.fd = server->mono_timer, .events = ZMQ_POLLIN},
-        [POLL_BACKUP] = {.fd = server->backup.done_fd, .events = ZMQ_POLLIN},
-        [POLL_ZAP] = {.fd = server->zap ? zap_fd(server->zap) : -1, .events = ZMQ_POLLIN},
-        [POLL_STORE] = {.fd = store_fd(server->store), .events = ZMQ_POLLIN},
+    struct pollfd fds[] = {
+        [POLL_ROUTER] = {.fd = server->router_fd, .events = POLLIN},
+        [POLL_MONITOR] = {.fd = server->monitor_fd, .events = POLLIN},
+        [POLL_SIGNALS] = {.fd = server->signals, .events = POLLIN},
+        [POLL_WALL] = {.fd = server->wall_timer.fd, .events = POLLIN},
+        [POLL_MONO] = {.fd = server->mono_timer.fd, .events = POLLIN},
+        [POLL_BACKUP] = {.fd = server->backup.done_fd, .events = POLLIN},
+        [POLL_ZAP] = {.fd = server->zap ? zap_fd(server->zap) : -1, .events = POLLIN},
+        [POLL_STORE] = {.fd = store_fd(server->store), .events = POLLIN}, /* -1: passed over */
     };
-    int count = POLL_STORE + (store_fd(server->store) >= 0 ? 1 : 0);
-    int64_t mono_us = next_mono_us(server);
-    int64_t wall_us = sched_next_wall_us(server->sched);
-    is_busy |= mono_us <= server->now.mono_us || wall_us <= server->now.wall_us;
-    server->planned_mono_us = is_busy ? server->now.mono_us : mono_us;
-    if (!is_busy) {
-        arm_wall(server, wall_us);
-        arm(server->mono_timer, mono_us, &server->armed_mono_us);
-    }
-    long timeout_ms = is_busy ? 0 : server->workers.suspect_count ? 1 : -1;
-    if (zmq_poll(items, count, timeout_ms) <= 0)
+    if (poll(fds, sizeof(fds) / sizeof(fds[0]), wait_ms(server, is_busy)) < 0)
         return;
     server->now = clock_now(); /* the wait may have been long, and what follows counts from here */
-    if (items[POLL_WALL].revents) {
-        drain_fd(server->wall_timer);
-        server->armed_wall_us = -1;
-    }
-    if (items[POLL_MONO].revents) {
-        drain_fd(server->mono_timer);
-        server->armed_mono_us = -1;
-    }
-    if (items[POLL_MONITOR].revents)
-        socket_read_monitor(server);
-    if (items[POLL_SIGNALS].revents)
+    if (fds[POLL_WALL].revents)
+        disarm(&server->wall_timer);
+    if (fds[POLL_MONO].revents)
+        disarm(&server->mono_timer);
+    socket_read_monitor(server);
+    if (fds[POLL_SIGNALS].revents)
         on_signal(server);
-    if (server->zap && items[POLL_ZAP].revents) {
+    if (server->zap && fds[POLL_ZAP].revents) {
         log_line(LOG_ERR, "the handler that decides who may come in has ended", NULL);
         server_fail(server, EX_SOFTWARE);
     }
@@ -254,8 +246,8 @@ static bool turn(struct server *server)
 {
     server->now = clock_now();
     watch_clock(server);
-    int64_t began_us = server->now.mono_us;
-    uint32_t messages = socket_read(server);
+    server->turn_began_mono_us = server->now.mono_us;
+    bool may_have_more = socket_read(server);
     socket_probe(server);
     guard_turn(server);
     notify_turn(&server->notify, server->now.mono_us);
@@ -265,8 +257,10 @@ static bool turn(struct server *server)
     storage_turn(server);
     if (!server->is_store_full)
         step_kind(server, EVENT_GRANT);
-    count_turn(&server->counts, clock_now().mono_us - began_us, clock_thread_us());
-    return messages > 0 || (sched_has_work(server->sched) && !server->is_disk_short);
+    server->now = clock_now();
+    count_turn(&server->counts, server->now.mono_us - server->turn_began_mono_us,
+               clock_thread_us());
+    return may_have_more || (sched_has_work(server->sched) && !server->is_disk_short);
 }
 
 static bool may_stop(struct server *server)
@@ -326,10 +320,10 @@ static bool open_fds(struct server *server)
         return false;
     signal(SIGPIPE, SIG_IGN);
     server->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-    server->wall_timer = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
-    server->mono_timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    server->armed_wall_us = server->armed_mono_us = -1;
-    return server->signals >= 0 && server->wall_timer >= 0 && server->mono_timer >= 0;
+    server->wall_timer.fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+    server->mono_timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    server->wall_timer.armed_us = server->mono_timer.armed_us = TIME_US_NEVER;
+    return server->signals >= 0 && server->wall_timer.fd >= 0 && server->mono_timer.fd >= 0;
 }
 
 static bool open_server(struct server *server)
@@ -368,8 +362,8 @@ static void close_server(struct server *server)
     free(server->tallies);
     free(server->items);
     close(server->signals);
-    close(server->wall_timer);
-    close(server->mono_timer);
+    close(server->wall_timer.fd);
+    close(server->mono_timer.fd);
 }
 
 static void log_start(struct server *server)

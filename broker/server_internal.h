@@ -28,6 +28,7 @@ enum {
     INPUT_ITEMS_MAX = 4096,   /* or so many items, and the message in which they are reached */
     WORK_BUDGET = 512,        /* items of long work between two looks at the clock */
     WORK_US_MAX = 2000,       /* long work in one turn */
+    DUE_GAP_US = 100,         /* between two turns that only something due has caused */
     DESCRIPTORS_KEPT = 384,   /* for files, and for connections until they are cut */
     EVENTS_MAX = 4096,        /* of connections, looked at together */
     MISTAKES_MAX = 3,         /* malformed messages before a connection is cut */
@@ -91,6 +92,11 @@ union item {
     struct bytes key;
 };
 
+struct timer {
+    int fd;
+    int64_t armed_us; /* TIME_US_NEVER: it is not */
+};
+
 struct server {
     const struct server_options *options;
     server_configure *configure;
@@ -111,8 +117,9 @@ struct server {
     bool has_read_all;          /* in this round there was a moment without unread messages */
     uint64_t unfinished_bytes;  /* of this round */
     unsigned unfinished_halved; /* how often the limit of each connection has been halved */
-    int wall_timer, mono_timer, signals;
-    int64_t armed_wall_us, armed_mono_us;
+    int router_fd, monitor_fd;  /* libzmq's: to be polled, nothing else */
+    struct timer wall_timer, mono_timer;
+    int signals;
     struct workers workers;
     struct sched *sched;
     struct store *store;
@@ -122,6 +129,7 @@ struct server {
     int64_t clock_gap_us;  /* wall minus monotonic, at the last turn */
     int64_t clock_step_us; /* how far the wall clock was set when it was set last; 0: never */
     int64_t clock_step_mono_us;
+    int64_t turn_began_mono_us;
     int64_t planned_mono_us; /* when the wait should have ended at the latest */
 
     struct answers filling;    /* of changes since the last seal */
@@ -159,8 +167,11 @@ struct server {
 /* Opens and binds; what failed is logged. */
 bool socket_open(struct server *server);
 void socket_close(struct server *server);
-/* Takes in at most a batch; returns how many messages. */
-uint32_t socket_read(struct server *server);
+/* Takes in at most a batch; returns whether there may be more. */
+bool socket_read(struct server *server);
+/* Whether a socket of libzmq's has a message. To be asked before its descriptor is waited for: that
+ * tells of changes only. */
+bool socket_has_input(void *socket);
 /* False: the connection is gone, or its queue is full. Nothing was sent then. */
 bool socket_send(struct server *server, uint32_t worker, const void *data, size_t count);
 /* The same by identity, for a peer that has no entry. */

@@ -157,6 +157,15 @@ static bool bind_all(struct server *server)
     return true;
 }
 
+static bool find_descriptors(struct server *server)
+{
+    size_t bytes = sizeof(int);
+    if (zmq_getsockopt(server->router, ZMQ_FD, &server->router_fd, &bytes) ||
+        zmq_getsockopt(server->monitor, ZMQ_FD, &server->monitor_fd, &bytes))
+        return fail(server, "descriptor", NULL);
+    return true;
+}
+
 bool socket_open(struct server *server)
 {
     int64_t frame_bytes_max = MESSAGE_BYTES_MAX;
@@ -177,7 +186,7 @@ bool socket_open(struct server *server)
         return false;
     if (!access_protect(server))
         return fail(server, "CURVE, ZAP_DOMAIN", NULL);
-    return open_monitor(server) && bind_all(server);
+    return open_monitor(server) && bind_all(server) && find_descriptors(server);
 }
 
 void socket_close(struct server *server)
@@ -250,17 +259,25 @@ static bool read_one(struct server *server)
     return true;
 }
 
-uint32_t socket_read(struct server *server)
+bool socket_read(struct server *server)
 {
     uint32_t count = 0;
     server->turn_items = 0;
-    bool has_more = true;
-    while (has_more && count < INPUT_MESSAGES_MAX && server->turn_items < INPUT_ITEMS_MAX) {
-        has_more = read_one(server);
-        count += has_more;
+    while (count < INPUT_MESSAGES_MAX && server->turn_items < INPUT_ITEMS_MAX) {
+        if (!read_one(server)) {
+            server->has_read_all = true;
+            return false;
+        }
+        count++;
     }
-    server->has_read_all |= !has_more;
-    return count;
+    return true;
+}
+
+bool socket_has_input(void *socket)
+{
+    int events = 0;
+    size_t bytes = sizeof(events);
+    return zmq_getsockopt(socket, ZMQ_EVENTS, &events, &bytes) || events & ZMQ_POLLIN;
 }
 
 /* --- written ---------------------------------------------------------------------------------- */
