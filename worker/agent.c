@@ -28,6 +28,7 @@ struct agent {
     uint64_t malformed;  /* told of so far */
     uint64_t welcomes;
     bool has_broken; /* the link, of which not all that came before has been received */
+    bool has_mail;   /* came in this turn: more may follow without waking us */
     bool was_live;
     bool was_stopping;
     struct log_limit refusals;
@@ -111,6 +112,7 @@ static void carry_out_orders(struct agent *agent, struct moment now)
 {
     struct mailbox_orders orders;
     mailbox_collect(agent->mailbox, &orders);
+    agent->has_mail = orders.leases.first != NULL;
     for (uint32_t i = 0; i < orders.touch_count; i++)
         session_touch(agent->session, orders.touches[i].lease, orders.touches[i].lease_ms);
     free(orders.touches);
@@ -183,6 +185,8 @@ static int wait_ms(const struct agent *agent, struct moment now)
     int64_t ms = (until_us - now.mono_us - 1) / US_PER_MS + 1;
     if (agent->unsent.data && ms > FULL_WAIT_MS)
         ms = FULL_WAIT_MS;
+    if (agent->has_mail && ms > MAILBOX_LOOK_MS)
+        ms = MAILBOX_LOOK_MS;
     return ms < WAIT_MS_MAX ? (int)ms : WAIT_MS_MAX;
 }
 

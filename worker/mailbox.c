@@ -71,14 +71,25 @@ static void quiet(int fd, bool *woken)
 
 /* --- the caller's side ------------------------------------------------------------------------ */
 
-void mailbox_send(struct mailbox *mailbox, struct lease_chain *leases)
+static void send_leases(struct mailbox *mailbox, struct lease_chain *leases, bool is_urgent)
 {
     if (!leases->first)
         return;
     lock(mailbox);
     lease_chain_splice(&mailbox->orders.leases, leases);
-    wake(mailbox->agent_fd, &mailbox->agent_woken);
+    if (is_urgent || !mailbox->agent_looks)
+        wake(mailbox->agent_fd, &mailbox->agent_woken);
     unlock(mailbox);
+}
+
+void mailbox_send(struct mailbox *mailbox, struct lease_chain *leases)
+{
+    send_leases(mailbox, leases, true);
+}
+
+void mailbox_send_soon(struct mailbox *mailbox, struct lease_chain *leases)
+{
+    send_leases(mailbox, leases, false);
 }
 
 void mailbox_receive(struct mailbox *mailbox, struct lease_chain *leases)
@@ -174,6 +185,7 @@ void mailbox_collect(struct mailbox *mailbox, struct mailbox_orders *orders)
     lock(mailbox);
     quiet(mailbox->agent_fd, &mailbox->agent_woken);
     *orders = mailbox->orders;
+    mailbox->agent_looks = orders->leases.first != NULL;
     if (orders->stop) {
         orders->stop_status = mailbox->stop_status;
         memcpy(orders->stop_reason, mailbox->stop_reason, sizeof(orders->stop_reason));

@@ -16,6 +16,9 @@
 #include "lease.h"
 #include "session.h"
 
+/* How long the agent waits at most after it was sent leases. */
+enum { MAILBOX_LOOK_MS = 1 };
+
 /* What the caller wants of the agent. */
 struct mailbox_orders {
     struct lease_chain leases;   /* sent back */
@@ -48,6 +51,7 @@ struct mailbox {
     int agent_fd;
     int caller_fd;
     bool agent_woken;
+    bool agent_looks; /* by itself, within MAILBOX_LOOK_MS */
     bool caller_woken;
     uint32_t touch_room;
     struct mailbox_orders orders;
@@ -67,6 +71,9 @@ void mailbox_release(struct mailbox *mailbox);
 
 /* Hand over all of `leases`, which is empty then. */
 void mailbox_send(struct mailbox *mailbox, struct lease_chain *leases);
+/* The same while more is about to follow: the other side is not woken for each, but looks by itself
+ * within MAILBOX_LOOK_MS. */
+void mailbox_send_soon(struct mailbox *mailbox, struct lease_chain *leases);
 /* Append what has arrived. Nothing there: caller_fd is not readable any more. */
 void mailbox_receive(struct mailbox *mailbox, struct lease_chain *leases);
 /* False: no memory. */
@@ -80,7 +87,8 @@ void mailbox_counts(struct mailbox *mailbox, struct everdue_worker_counts *count
 
 /* --- the agent's side ------------------------------------------------------------------------- */
 
-/* All orders since; touches are to be freed. */
+/* All orders since; touches are to be freed. When there are leases among them, it is to be called
+ * again within MAILBOX_LOOK_MS. */
 void mailbox_collect(struct mailbox *mailbox, struct mailbox_orders *orders);
 void mailbox_deliver(struct mailbox *mailbox, const struct mailbox_news *news);
 

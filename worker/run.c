@@ -7,11 +7,7 @@
 #include "log.h"
 #include "worker_private.h"
 
-enum {
-    BATCH_MAX = 4096,
-    FLUSH_US = US_PER_MS, /* a report waits no longer for others */
-    FLUSH_BYTES = 128 * 1024,
-};
+enum { BATCH_MAX = 4096 };
 
 /* --- one at a time ---------------------------------------------------------------------------- */
 
@@ -20,12 +16,10 @@ struct single {
     void *user;
 };
 
-/* Handles what is there. Reports of quick handlers go together, so that the agent is not woken for
- * each; no report waits longer than FLUSH_US or for a task that is not there. */
+/* Handles what is there. */
 static void work_off(struct everdue_worker *worker, const struct single *single)
 {
     int64_t now_us = clock_now().mono_us;
-    int64_t flushed_us = now_us;
     struct lease *lease;
     while ((lease = worker_take(worker, now_us))) {
         struct everdue_result result;
@@ -33,10 +27,7 @@ static void work_off(struct everdue_worker *worker, const struct single *single)
         single->handler(&lease->task, &result, single->user);
         now_us = clock_now().mono_us;
         worker_report(worker, lease, &result, now_us);
-        if (now_us - flushed_us < FLUSH_US && worker_unflushed_bytes(worker) < FLUSH_BYTES)
-            continue;
         worker_flush(worker);
-        flushed_us = now_us;
     }
 }
 

@@ -8,6 +8,8 @@
 #include "convert.h"
 #include "worker_private.h"
 
+enum { FEW_REPORTS = 16 };
+
 static struct lease *lease_of(const struct everdue_task *task)
 {
     return (struct lease *)(uintptr_t)task; /* task is its first member, and ours to change */
@@ -21,10 +23,15 @@ static void send_back(struct everdue_worker *worker, struct lease *lease, enum l
     lease_chain_append(&worker->outgoing, lease);
 }
 
+/* Small hand-overs with more tasks at hand: others will follow, and go with them. */
 void worker_flush(struct everdue_worker *worker)
 {
+    bool is_small = worker->sheet && worker->sheet->reports <= FEW_REPORTS;
     worker->sheet = NULL; /* its reports own it */
-    mailbox_send(&worker->mailbox, &worker->outgoing);
+    if (is_small && worker->inbox.first)
+        mailbox_send_soon(&worker->mailbox, &worker->outgoing);
+    else
+        mailbox_send(&worker->mailbox, &worker->outgoing);
 }
 
 struct lease *worker_take(struct everdue_worker *worker, int64_t mono_us)
@@ -213,11 +220,6 @@ enum status worker_report(struct everdue_worker *worker, struct lease *lease,
     enum status status = report_or_give_back(worker, lease, result, &report);
     /* A handler that stops by itself has said why. */
     return result->stop && status == STATUS_NO_NEXT ? STATUS_OK : status;
-}
-
-size_t worker_unflushed_bytes(const struct everdue_worker *worker)
-{
-    return worker->sheet ? worker->sheet->bytes.count : 0;
 }
 
 int everdue_worker_report(struct everdue_worker *worker, const struct everdue_task *task,

@@ -30,8 +30,6 @@ struct lease *worker_take(struct everdue_worker *worker, int64_t mono_us);
 enum status worker_report(struct everdue_worker *worker, struct lease *lease,
                           const struct everdue_result *result, int64_t mono_us);
 void worker_flush(struct everdue_worker *worker);
-/* How many bytes of reports wait for worker_flush. */
-size_t worker_unflushed_bytes(const struct everdue_worker *worker);
 
 /* Wait until worker_take may have something, or the worker stops. Returns whether to look. */
 bool worker_wait(struct everdue_worker *worker, int wait_ms);
