@@ -285,6 +285,7 @@ static void finish(struct server *server)
     for (int i = 0; i < FINISH_MS && !server->exit_code; i++) {
         server->now = clock_now();
         server->next_submit_mono_us = 0;
+        server->is_awaited = true;
         storage_turn(server);
         if (is_all_stored(server))
             break;

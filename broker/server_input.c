@@ -133,6 +133,7 @@ static void on_hello(struct server *server, struct request *request)
     event.hello = &hello;
     enum status status = server_step(server, &event);
     if (status == STATUS_OK) {
+        server->is_awaited = true; /* it is given nothing before it is written down */
         connections_set_session(&server->connections, request->fd, true);
         bool is_sent = answer_hello(server, request, hello.id);
         if (!is_sent || (is_new && workers_was_stranger(&server->workers, request->fd)))

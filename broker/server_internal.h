@@ -28,6 +28,7 @@ enum {
     INPUT_ITEMS_MAX = 4096,   /* or so many items, and the message in which they are reached */
     WORK_BUDGET = 512,        /* items of long work between two looks at the clock */
     WORK_US_MAX = 2000,       /* long work in one turn */
+    PACE_US = 4000,           /* between two commits of reports alone */
     DUE_GAP_US = 100,         /* between two turns that only something due has caused */
     DESCRIPTORS_KEPT = 384,   /* for files, and for connections until they are cut */
     EVENTS_MAX = 4096,        /* of connections, looked at together */
@@ -136,6 +137,8 @@ struct server {
     struct answers sealed;     /* of the batch that is on its way */
     struct store_batch *batch; /* that fills, or is to be used next */
     bool is_in_flight;
+    bool is_awaited;        /* somebody waits for the batch that fills */
+    int64_t paced_mono_us;  /* it is not sealed before, unless somebody does */
     bool batch_has_content; /* sync interval: sealed, not submitted */
     int64_t next_submit_mono_us;
     uint64_t reserve_wanted; /* in the batch that fills, 0: none */

@@ -34,10 +34,16 @@ static bool hold(struct answers *answers, struct bytes identity, const struct wi
     return true;
 }
 
-void output_durable(struct server *server, struct bytes identity)
+static void hold_out(struct server *server, struct bytes identity)
 {
     if (!server->out.failed)
         hold(&server->filling, identity, &server->out);
+}
+
+void output_durable(struct server *server, struct bytes identity)
+{
+    server->is_awaited = true;
+    hold_out(server, identity);
 }
 
 /* What cannot be delivered is asked for again: nothing is lost by dropping it. */
@@ -78,7 +84,10 @@ void output_begin_statuses(struct server *server, const struct request *request,
 void output_end_statuses(struct server *server, const struct request *request)
 {
     answer_write_end(&server->out, (struct bytes){NULL, 0});
-    output_durable(server, request->identity);
+    if (request->head.type == MESSAGE_REPORT) /* nobody waits for that: its credit is free */
+        hold_out(server, request->identity);
+    else
+        output_durable(server, request->identity);
     output_effects(server);
 }
 

@@ -183,9 +183,18 @@ static void turn_interval(struct server *server)
     }
 }
 
+/* A commit costs some pages, however little it holds. Reports alone can wait for others: a worker
+ * keeps them until they are answered, and works on. */
+static bool is_paced(const struct server *server)
+{
+    return server->options->sync != SYNC_INTERVAL && store_fd(server->store) >= 0 &&
+           !server->is_in_flight && !server->is_awaited && sched_is_dirty(server->sched) &&
+           server->now.mono_us < server->paced_mono_us;
+}
+
 static void turn_durable(struct server *server)
 {
-    if (server->is_in_flight)
+    if (server->is_in_flight || is_paced(server))
         return;
     if (!sched_is_dirty(server->sched)) {
         output_answers(server, &server->filling);
@@ -196,6 +205,8 @@ static void turn_durable(struct server *server)
     struct answers sealed = server->sealed; /* empty: nothing is in flight */
     server->sealed = server->filling;
     server->filling = sealed;
+    server->is_awaited = false;
+    server->paced_mono_us = server->now.mono_us + PACE_US;
     submit(server);
 }
 
@@ -235,6 +246,8 @@ int64_t storage_next_mono_us(const struct server *server)
 {
     if (server->batch_has_content && server->batch)
         return server->next_submit_mono_us;
+    if (is_paced(server))
+        return server->paced_mono_us;
     return TIME_US_NEVER;
 }
 
