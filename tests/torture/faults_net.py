@@ -8,6 +8,7 @@ as root or in a user namespace.
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -139,6 +140,19 @@ class Namespace:
         self.holder.kill()
         self.holder.wait()
         self.holder.stdout.close()
+
+
+def why_no_partitions() -> str | None:
+    """What keeps us from cutting anything off here."""
+    for program in ("ip", "iptables", "nsenter", "unshare"):
+        if not shutil.which(program):
+            return f"{program} is not installed"
+    try:
+        space = Namespace()
+    except Broken as broken:
+        return str(broken)
+    space.end()
+    return None
 
 
 class NetStage(Stage):
