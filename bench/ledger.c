@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { US_PER_S = 1000000, BUCKET_US = 10, BUCKETS = 20000, PROCESSES_MAX = 16 };
+enum { US_PER_S = 1000000, BUCKET_US = 10, BUCKETS = 100000, PROCESSES_MAX = 16 };
 
 /* Knuth's multiplicative hash spreads lease numbers, which only grow. */
 #define SPREAD UINT64_C(2654435761)

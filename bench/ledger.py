@@ -4,7 +4,7 @@ import mmap
 import pathlib
 from dataclasses import dataclass
 
-BUCKET_US, BUCKETS, PROCESSES_MAX, HEAD_NUMBERS = 10, 20_000, 16, 2
+BUCKET_US, BUCKETS, PROCESSES_MAX, HEAD_NUMBERS = 10, 100_000, 16, 2
 REGION_NUMBERS = 4 + 2 * BUCKETS
 
 

@@ -58,10 +58,13 @@ def status_number(pid: int, name: str, task: str = "") -> int:
         return next(int(line.split()[1]) for line in status if line.startswith(name + ":"))
 
 
-def wakeups(pid: int) -> int:
-    """How often the threads of a process went to sleep by themselves, so were woken up."""
-    return sum(status_number(pid, "voluntary_ctxt_switches", task)
-               for task in os.listdir(f"/proc/{pid}/task"))
+def wakeups(pid: int) -> dict[str, int]:
+    """How often each thread went to sleep by itself, so was woken up, by name (sums of equals)."""
+    counts: dict[str, int] = {}
+    for task in os.listdir(f"/proc/{pid}/task"):
+        name = pathlib.Path(f"/proc/{pid}/task/{task}/comm").read_text(encoding="utf-8").strip()
+        counts[name] = counts.get(name, 0) + status_number(pid, "voluntary_ctxt_switches", task)
+    return counts
 
 
 def written_bytes(pid: int) -> int:

@@ -227,9 +227,11 @@ def idle(plan: Plan) -> Sample:
             time.sleep(plan.warm_s)
             pids = [everdue.broker.pid, *crew.pids()]
             before = everdue.stats()
+            time.sleep(1)  # what the look itself caused, a session and its end, is over by then
             woken, used_s = [wakeups(pid) for pid in pids], [sum(cpu_s(p).values()) for p in pids]
             time.sleep(plan.idle_s)
-            woken = [wakeups(pid) - then for pid, then in zip(pids, woken)]
+            woken = [{name: (count - then[name]) / plan.idle_s for name, count in
+                      wakeups(pid).items()} for pid, then in zip(pids, woken)]
             used_s = [sum(cpu_s(pid).values()) - then for pid, then in zip(pids, used_s)]
             after = everdue.stats()
     # Two looks, each a hello, a request, a goodbye and what is answered, are no heartbeats.
@@ -237,8 +239,9 @@ def idle(plan: Plan) -> Sample:
                 before["messages_in_total"] - before["messages_out_total"])
     return Sample(used_s[0] / plan.idle_s * 100, {
         "workers_cpu_percent": round(sum(used_s[1:]) / plan.idle_s * 100, 4),
-        "broker_wakeups_per_s": woken[0] / plan.idle_s,
-        "worker_wakeups_per_s": sum(woken[1:]) / len(woken[1:]) / plan.idle_s,
+        "broker_wakeups_per_s": sum(woken[0].values()),
+        "worker_wakeups_per_s": sum(sum(each.values()) for each in woken[1:]) / len(woken[1:]),
+        "broker_thread_wakeups_per_s": woken[0], "worker_thread_wakeups_per_s": woken[1],
         "messages_per_s_with_two_looks": messages / plan.idle_s, "seconds": plan.idle_s})
 
 
