@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import platform
+import shutil
 import subprocess
 from typing import Any
 
@@ -23,8 +24,10 @@ def machine() -> dict[str, Any]:
     with open("/proc/cpuinfo", encoding="utf-8") as cpus:
         models = [line.split(":", 1)[1].strip() for line in cpus if line.startswith("model name")]
     root = pathlib.Path(__file__).resolve().parents[1]
-    commit = subprocess.run(["git", "-C", str(root), "describe", "--always", "--dirty"],
-                            capture_output=True, text=True, check=False).stdout.strip()
+    commit = ""
+    if shutil.which("git"):  # else from a tree that was copied to a machine without it
+        commit = subprocess.run(["git", "-C", str(root), "describe", "--always", "--dirty"],
+                                capture_output=True, text=True, check=False).stdout.strip()
     return {"cpu": models[0] if models else platform.machine(),
             "cpus": len(os.sched_getaffinity(0)), "kernel": platform.release(),
             "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
