@@ -5,47 +5,47 @@ fail instead. Everything runs under a project name of its own and is removed at 
 images, which stay as the cache of the next run.
 """
 
+import functools
 import json
 import os
 import pathlib
-import shutil
 import subprocess
+import sys
 import time
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+import harness  # noqa: E402
+
 BUILD_SECONDS = 600
 WORKERS = 3
 
-
-def wait_until(condition, seconds=60, what="the condition"):
-    """Poll until `condition()` is true, and return what it gave."""
-    until = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < until, f"{what} did not come true within {seconds} s"
-        time.sleep(0.2)
+# An engine on a busy machine is slow: longer than the waits for our own programs.
+wait_until = functools.partial(harness.wait_until, seconds=60)
 
 
-def succeeds(*command):
+def fails(*command):
+    """The last line of what a command says when it fails, else None."""
     try:
-        return subprocess.run(command, capture_output=True, timeout=30, check=False,
-                              stdin=subprocess.DEVNULL).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False,
+                              stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    said = (done.stderr or done.stdout).strip().splitlines() or [f"status {done.returncode}"]
+    return said[-1] if done.returncode else None
 
 
 def find_engine():
-    """The engine's command and that of its compose, or why there is none."""
-    if succeeds("docker", "info") and succeeds("docker", "compose", "version"):
-        return ["docker"], ["docker", "compose"], None
-    if shutil.which("podman-compose") and succeeds("podman", "info"):
-        return ["podman"], ["podman-compose"], None
-    return None, None, ("no container engine: neither docker with compose and its daemon, "
-                        "nor podman with podman-compose")
+    """The engine's command and that of its compose, or why there is none that can run anything."""
+    why = []
+    for engine, compose in [("docker", ["docker", "compose"]), ("podman", ["podman-compose"])]:
+        problem = (fails(engine, "info") or fails(*compose, "version") or
+                   fails(engine, "run", "--rm", "debian:bookworm-slim", "true"))
+        if problem is None:
+            return [engine], compose, None
+        why.append(f"{engine}: {problem}")
+    return None, None, f"no container engine works here ({'; '.join(why)})"
 
 
 class Stack:
@@ -58,7 +58,7 @@ class Stack:
         self.environment = os.environ | {"BUILDAH_FORMAT": "docker", "WORKERS": str(WORKERS)}
 
     def run(self, command, seconds=120, check=True):
-        done = subprocess.run([str(part) for part in command], cwd=ROOT, env=self.environment,
+        done = subprocess.run([str(part) for part in command], cwd=harness.ROOT, env=self.environment,
                               capture_output=True, text=True, timeout=seconds, check=False,
                               stdin=subprocess.DEVNULL)
         print(f"$ {' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
@@ -93,6 +93,7 @@ class Stack:
         return json.loads(self.everdue("-o", "json", *arguments).stdout)
 
     def answers(self):
+        """The container may be between two starts; then there is no answer, either."""
         return self.everdue("ping", check=False).returncode == 0
 
     def health(self):
@@ -126,7 +127,7 @@ def stack():
         made.up()
         yield made
     finally:
-        for service in ["broker", "worker", "sync"]:
+        for service in ["keys", "broker", "worker", "sync"]:
             for container in made.ids(service):
                 made.run([*engine, "logs", container], check=False)
         made.remove()
