@@ -58,9 +58,9 @@ class Stack:
         self.environment = os.environ | {"BUILDAH_FORMAT": "docker", "WORKERS": str(WORKERS)}
 
     def run(self, command, seconds=120, check=True):
-        done = subprocess.run([str(part) for part in command], cwd=harness.ROOT, env=self.environment,
-                              capture_output=True, text=True, timeout=seconds, check=False,
-                              stdin=subprocess.DEVNULL)
+        done = subprocess.run([str(part) for part in command], cwd=harness.ROOT, check=False,
+                              env=self.environment, capture_output=True, text=True,
+                              timeout=seconds, stdin=subprocess.DEVNULL)
         print(f"$ {' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
         assert not check or done.returncode == 0, f"{command} ended with {done.returncode}"
         return done
@@ -97,7 +97,7 @@ class Stack:
         return self.everdue("ping", check=False).returncode == 0
 
     def health(self):
-        """What the engine says. Podman checks by a timer of systemd: where there is none, we ask."""
+        """What the engine says. Podman checks by timers of systemd: where there are none, we ask."""
         container, = self.ids("broker")
         if self.is_podman:
             self.run(["podman", "healthcheck", "run", container], check=False)

@@ -6,7 +6,7 @@
         client.cut()   # the cable is out: nothing arrives, and no connection is told
         client.mend()
 
-Needs root and the `ip` command: `why_not()` says what is missing. Nothing outside is touched: the
+Needs root, `ip` and `nsenter`: `why_not()` says what is missing. Nothing outside is touched: the
 switch has a namespace of its own, too. Only the standard library is used, and nothing of ours.
 """
 
@@ -18,23 +18,30 @@ _count = itertools.count(1)
 
 
 def why_not():
-    """Why there can be no namespaces here, or None."""
+    """Why there can be no such network here, or None. Tries it."""
     if os.geteuid() != 0:
         return "network namespaces need root"
-    name = f"everdue-{os.getpid()}-try"
     try:
-        done = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True,
-                              check=False)
-    except FileNotFoundError:
-        return "network namespaces need the ip command of iproute2"
-    if done.returncode != 0:
-        return f"no network namespaces here: {done.stderr.strip()}"
-    subprocess.run(["ip", "netns", "delete", name], check=False)
+        with Network() as network:
+            network.node()
+    except FileNotFoundError as error:
+        return f"network namespaces need {error.filename}"
+    except subprocess.CalledProcessError as error:
+        return f"no network namespaces here: {error.stderr.strip()}"
     return None
 
 
 def _ip(*arguments):
     subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
+
+
+def _inside(name, *arguments):
+    """nsenter, and not `ip -n` or `ip netns exec`: these mount /sys anew, which a chroot forbids."""
+    return ["nsenter", f"--net=/run/netns/{name}", *map(str, arguments)]
+
+
+def _ip_in(name, *arguments):
+    subprocess.run(_inside(name, "ip", *arguments), check=True, capture_output=True, text=True)
 
 
 class Node:
@@ -46,14 +53,14 @@ class Node:
 
     def command(self, *arguments):
         """The command line that runs `arguments` on this node, under the same process id."""
-        return ["ip", "netns", "exec", self.name, *map(str, arguments)]
+        return _inside(self.name, *arguments)
 
     def cut(self):
         """Pull the cable. What is sent is lost; there is no FIN and no error."""
-        _ip("-n", self._switch, "link", "set", self._port, "down")
+        _ip_in(self._switch, "link", "set", self._port, "down")
 
     def mend(self):
-        _ip("-n", self._switch, "link", "set", self._port, "up")
+        _ip_in(self._switch, "link", "set", self._port, "up")
 
 
 class Network:
@@ -68,8 +75,8 @@ class Network:
     def __enter__(self):
         self._add(self._switch)
         try:
-            _ip("-n", self._switch, "link", "add", "name", "bridge", "type", "bridge")
-            _ip("-n", self._switch, "link", "set", "bridge", "up")
+            _ip_in(self._switch, "link", "add", "name", "bridge", "type", "bridge")
+            _ip_in(self._switch, "link", "set", "bridge", "up")
         except subprocess.CalledProcessError:
             self.__exit__()
             raise
@@ -90,10 +97,10 @@ class Network:
         name, port = f"{self._prefix}-{number}", f"port{number}"
         node = Node(name, f"10.77.0.{number}", self._switch, port)
         self._add(name)
-        _ip("-n", name, "link", "add", "eth0", "type", "veth", "peer", "name", port, "netns",
-            self._switch)
-        _ip("-n", self._switch, "link", "set", port, "master", "bridge", "up")
-        _ip("-n", name, "address", "add", f"{node.address}/24", "dev", "eth0")
+        _ip_in(name, "link", "add", "eth0", "type", "veth", "peer", "name", port, "netns",
+               self._switch)
+        _ip_in(self._switch, "link", "set", port, "master", "bridge", "up")
+        _ip_in(name, "address", "add", f"{node.address}/24", "dev", "eth0")
         for interface in ["eth0", "lo"]:
-            _ip("-n", name, "link", "set", interface, "up")
+            _ip_in(name, "link", "set", interface, "up")
         return node
