@@ -50,7 +50,7 @@ static void append(uint8_t **at, const void *data, size_t count)
     *at += count;
 }
 
-uint8_t *body_new(const struct fields *fields)
+uint8_t *body_new(const struct body_fields *fields)
 {
     const int64_t numbers[NUMBER_PARTS] = {fields->every_us, fields->rank, fields->parked_us};
     const struct bytes texts[TEXT_PARTS] = {fields->group,       fields->memo,
@@ -115,7 +115,7 @@ static const uint8_t *texts_begin(const uint8_t *body, struct header header)
     return at;
 }
 
-void body_view(const uint8_t *body, struct fields *fields)
+void body_view(const uint8_t *body, struct body_fields *fields)
 {
     struct header header = read_header(body);
     struct bytes texts[TEXT_PARTS] = {{NULL, 0}};
@@ -127,7 +127,7 @@ void body_view(const uint8_t *body, struct fields *fields)
             at += sizeof(uint32_t) + texts[i].count;
         }
     const uint8_t *payload = body + HEADER_BYTES + header.key_bytes;
-    *fields = (struct fields){
+    *fields = (struct body_fields){
         .key = body_key(body),
         .payload = {header.parts & PART_PAYLOAD ? payload : NULL, header.payload_bytes},
         .every_us = number_at(body, PART_EVERY),

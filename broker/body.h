@@ -13,7 +13,8 @@
 
 #include "wire.h"
 
-struct fields {
+/* What a body is packed from and viewed as. */
+struct body_fields {
     struct bytes key;
     struct bytes payload; /* absent and empty are told apart */
     int64_t every_us;     /* 0: none */
@@ -29,10 +30,10 @@ struct fields {
 };
 
 /* A packed copy for free(); NULL when memory is out. Lengths are within their limits. */
-uint8_t *body_new(const struct fields *fields);
+uint8_t *body_new(const struct body_fields *fields);
 
 /* Borrowed views; `body` is valid. */
-void body_view(const uint8_t *body, struct fields *fields);
+void body_view(const uint8_t *body, struct body_fields *fields);
 struct bytes body_key(const uint8_t *body);
 int64_t body_rank(const uint8_t *body);
 int64_t body_every_us(const uint8_t *body);

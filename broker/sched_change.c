@@ -25,7 +25,7 @@ enum status put_check(const struct sched *sched, const struct put *put)
 
 enum status put_check_room(const struct sched *sched, uint32_t slot, const struct put *put)
 {
-    struct fields fields;
+    struct body_fields fields;
     if (sched->is_loading || sched->body_bytes < sched->settings.limits.bytes_max)
         return STATUS_OK;
     body_view(record_at(sched, slot)->body, &fields);
@@ -42,7 +42,7 @@ int64_t put_due(const struct put *put, struct moment now)
     return due_us == TIME_US_NEVER || due_us < TIME_US_END ? due_us : TIME_US_END - 1;
 }
 
-void put_overlay(const struct put *put, bool is_full, struct fields *fields)
+void put_overlay(const struct put *put, bool is_full, struct body_fields *fields)
 {
     if (put->every_us != TIME_US_NEVER || is_full)
         fields->every_us = put->every_us == TIME_US_NEVER ? 0 : put->every_us;
@@ -66,7 +66,7 @@ bool change_is_backlogged(const struct sched *sched)
 
 /* --- put -------------------------------------------------------------------------------------- */
 
-static void fields_of(const struct put *put, struct fields *fields)
+static void fields_of(const struct put *put, struct body_fields *fields)
 {
     memset(fields, 0, sizeof(*fields));
     fields->key = put->key;
@@ -76,7 +76,7 @@ static void fields_of(const struct put *put, struct fields *fields)
 static enum status put_new(struct sched *sched, struct queue *queue, uint32_t staged,
                            const struct put *put, struct moment now)
 {
-    struct fields fields;
+    struct body_fields fields;
     fields_of(put, &fields);
     uint64_t state = sched_draw(sched);
     if (!state)
@@ -103,7 +103,7 @@ enum status put_change(struct sched *sched, uint32_t slot, const struct put *put
                        struct moment now)
 {
     struct record *record = record_at(sched, slot);
-    struct fields fields;
+    struct body_fields fields;
     body_view(record->body, &fields);
     put_overlay(put, is_full, &fields);
     uint64_t state = sched_draw(sched);
@@ -238,7 +238,7 @@ enum status change_run_now(struct sched *sched, const struct event *event)
 static enum status kick_slot(struct sched *sched, uint32_t slot, struct moment now)
 {
     struct record *record = record_at(sched, slot);
-    struct fields fields;
+    struct body_fields fields;
     body_view(record->body, &fields);
     fields.park_reason = fields.last_worker = (struct bytes){NULL, 0};
     fields.parked_us = 0;

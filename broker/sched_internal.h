@@ -127,10 +127,10 @@ bool record_reserve(struct sched *sched, uint32_t count);
 /* Whether there is room for another: TOO_MANY, NO_SPACE. */
 enum status record_check_room(const struct sched *sched);
 /* A new record in PLACE_NOWHERE, not found by its key yet. NO_MEMORY. */
-enum status record_make(struct sched *sched, struct queue *queue, const struct fields *fields,
+enum status record_make(struct sched *sched, struct queue *queue, const struct body_fields *fields,
                         uint32_t *made);
 /* The same where there is room, found by its key from now on. */
-enum status record_new(struct sched *sched, struct queue *queue, const struct fields *fields,
+enum status record_new(struct sched *sched, struct queue *queue, const struct body_fields *fields,
                        uint32_t *slot);
 /* From PLACE_NOWHERE or PLACE_STAGED, a record of its own from now on: it gets its number and its
  * state number, drawn by the caller. Counted as created. */
@@ -146,7 +146,7 @@ void record_mark_cold(struct sched *sched, uint32_t slot);
 /* Replaces the body, taken. */
 void record_set_body(struct sched *sched, uint32_t slot, uint8_t *body);
 /* Packs `fields` into a new body in place of the old when they differ. */
-enum status record_repack(struct sched *sched, uint32_t slot, const struct fields *fields);
+enum status record_repack(struct sched *sched, uint32_t slot, const struct body_fields *fields);
 
 /* Out of whichever heap it is in, to PLACE_NOWHERE. Not for leased ones. */
 void record_displace(struct sched *sched, uint32_t slot);
@@ -267,7 +267,7 @@ enum status put_check(const struct sched *sched, const struct put *put);
 enum status put_check_room(const struct sched *sched, uint32_t slot, const struct put *put);
 /* `fields` with what the put gives in place. `is_full`: payload, every, rank, group and once that
  * it does not give are cleared; its memo does not count. */
-void put_overlay(const struct put *put, bool is_full, struct fields *fields);
+void put_overlay(const struct put *put, bool is_full, struct body_fields *fields);
 /* A put on a record that is in no worker's hands. */
 enum status put_change(struct sched *sched, uint32_t slot, const struct put *put, bool is_full,
                        struct moment now);

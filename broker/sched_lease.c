@@ -220,7 +220,7 @@ static bool prepare_loss(struct sched *sched, uint32_t slot, struct bytes worker
     bool is_too_often = record->crashes + 1u >= queue_policy(sched, queue)->crashes_max;
     loss->parks = loss->counted && is_too_often && park_is_allowed(sched, queue, now);
     if (loss->parks) {
-        struct fields fields;
+        struct body_fields fields;
         body_view(record->body, &fields);
         fields.park_reason = bytes_of("its lease was lost too often");
         fields.last_worker = worker;

@@ -216,7 +216,7 @@ enum status sched_load_record(struct sched *sched, const struct store_state *sta
     if (!is_sane)
         return STATUS_CORRUPT;
     struct queue *queue = sched->queues[id];
-    struct fields fields;
+    struct body_fields fields;
     if (sched->records.count == 0)
         prepare(sched);
     body_view(body + sizeof(id), &fields);

@@ -204,7 +204,7 @@ bool pending_apply_lost(struct sched *sched, uint32_t slot, struct moment now, i
 {
     struct record *record = record_at(sched, slot);
     struct pending *pending = pending_find(sched, slot);
-    struct fields fields;
+    struct body_fields fields;
     struct put put;
     if (!pending || !record_reserve(sched, 1))
         return false;

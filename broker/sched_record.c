@@ -141,7 +141,7 @@ void record_set_body(struct sched *sched, uint32_t slot, uint8_t *body)
         record_clear_flag(record, FLAG_RANKED);
 }
 
-enum status record_repack(struct sched *sched, uint32_t slot, const struct fields *fields)
+enum status record_repack(struct sched *sched, uint32_t slot, const struct body_fields *fields)
 {
     struct record *record = record_at(sched, slot);
     uint8_t *body = body_new(fields);
@@ -168,7 +168,7 @@ enum status record_check_room(const struct sched *sched)
     return sched->body_bytes < sched->settings.limits.bytes_max ? STATUS_OK : STATUS_NO_SPACE;
 }
 
-enum status record_make(struct sched *sched, struct queue *queue, const struct fields *fields,
+enum status record_make(struct sched *sched, struct queue *queue, const struct body_fields *fields,
                         uint32_t *made)
 {
     if (!heap_reserve(&sched->waiting, sched->records.count + 1) || !record_reserve(sched, 1))
@@ -187,7 +187,7 @@ enum status record_make(struct sched *sched, struct queue *queue, const struct f
     return STATUS_OK;
 }
 
-enum status record_new(struct sched *sched, struct queue *queue, const struct fields *fields,
+enum status record_new(struct sched *sched, struct queue *queue, const struct body_fields *fields,
                        uint32_t *made)
 {
     enum status status = record_check_room(sched);

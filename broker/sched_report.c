@@ -105,7 +105,7 @@ static enum status check_fields(const struct sched *sched, const struct report *
 }
 
 /* The record's fields as the report leaves them. */
-static void overlay(const struct report *report, struct fields *fields)
+static void overlay(const struct report *report, struct body_fields *fields)
 {
     if (report->memo.data)
         fields->memo = report->memo;
@@ -134,7 +134,7 @@ struct verdict {
 };
 
 /* Whether the body changes at all: as a rule it does not, and nothing is packed. */
-static bool changes_body(const struct report *report, const struct fields *fields,
+static bool changes_body(const struct report *report, const struct body_fields *fields,
                          const struct pending *pending, const struct verdict *verdict)
 {
     return pending || verdict->parks || verdict->parks_by_count || report->memo.data ||
@@ -143,7 +143,7 @@ static bool changes_body(const struct report *report, const struct fields *field
 }
 
 static enum status decide(const struct sched *sched, const struct event *event,
-                          const struct record *record, const struct fields *fields,
+                          const struct record *record, const struct body_fields *fields,
                           const struct pending *pending, struct verdict *verdict)
 {
     const struct report *report = event->report;
@@ -278,7 +278,7 @@ static void place(struct sched *sched, const struct event *event, uint32_t slot,
 
 /* The last step that can fail. */
 static enum status change_body(struct sched *sched, const struct event *event,
-                               const struct target *target, struct fields *fields,
+                               const struct target *target, struct body_fields *fields,
                                const struct pending *pending, const struct verdict *verdict)
 {
     struct put put;
@@ -304,7 +304,7 @@ static enum status apply(struct sched *sched, const struct event *event,
     const struct report *report = event->report;
     struct record *record = record_at(sched, target->slot);
     struct pending *pending = pending_find(sched, target->slot);
-    struct fields fields;
+    struct body_fields fields;
     struct verdict verdict;
     body_view(record->body, &fields);
     enum status status = decide(sched, event, record, &fields, pending, &verdict);

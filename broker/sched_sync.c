@@ -202,7 +202,7 @@ static enum status stage_new(struct sched *sched, struct queue *queue, const str
         sync->staged_room = room;
     }
     struct put item = *put;
-    struct fields fields = {.key = put->key};
+    struct body_fields fields = {.key = put->key};
     put_overlay(put, true, &fields);
     fields.memo = put->memo;
     uint32_t slot;
@@ -233,12 +233,12 @@ static enum status stage_new(struct sched *sched, struct queue *queue, const str
 static bool differs(const struct sched *sched, uint32_t slot, const struct put *put, bool due_take)
 {
     const struct pending *pending = pending_find(sched, slot);
-    struct fields stored;
+    struct body_fields stored;
     struct put before;
     body_view(record_at(sched, slot)->body, &stored);
     if (pending && pending_put(pending, &before))
         put_overlay(&before, pending->is_full, &stored);
-    struct fields wanted = stored;
+    struct body_fields wanted = stored;
     put_overlay(put, true, &wanted);
     if (due_take && put->due_us != TIME_US_NEVER &&
         put->due_us != (int64_t)record_at(sched, slot)->due_us)

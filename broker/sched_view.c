@@ -73,7 +73,7 @@ bool sched_view_task(const struct sched *sched, const struct effect *effect, str
     if (id == SLAB_NONE || session == SLAB_NONE || lease_at(sched, id)->record != effect->record)
         return false;
     const struct record *record = record_at(sched, effect->record);
-    struct fields fields;
+    struct body_fields fields;
     body_view(record->body, &fields);
     int64_t lateness_us = now.wall_us - (int64_t)record->due_us;
     *task = (struct task){
@@ -118,7 +118,7 @@ static enum record_status status_of(const struct record *record)
 void sched_view_slot(const struct sched *sched, uint32_t slot, struct record_view *view)
 {
     const struct record *record = record_at(sched, slot);
-    struct fields fields;
+    struct body_fields fields;
     body_view(record->body, &fields);
     *view = (struct record_view){
         .key = fields.key,

@@ -19,9 +19,9 @@ static uint64_t draw(uint64_t *random)
     return *random;
 }
 
-static struct fields all_fields(void)
+static struct body_fields all_fields(void)
 {
-    return (struct fields){
+    return (struct body_fields){
         .key = bytes_of("https://example.org/feed.xml"),
         .payload = bytes_of("{\"etag\":\"x\"}"),
         .every_us = 900000000,
@@ -44,9 +44,9 @@ static void expect_bytes(struct bytes got, struct bytes expected)
         assert_memory_equal(got.data, expected.data, expected.count);
 }
 
-static void expect_view(const uint8_t *body, const struct fields *expected)
+static void expect_view(const uint8_t *body, const struct body_fields *expected)
 {
-    struct fields got;
+    struct body_fields got;
     body_view(body, &got);
     expect_bytes(got.key, expected->key);
     expect_bytes(got.payload, expected->payload);
@@ -66,7 +66,7 @@ static void expect_view(const uint8_t *body, const struct fields *expected)
     assert_int_equal(body_every_us(body), expected->every_us);
 }
 
-static void round_trip(const struct fields *fields)
+static void round_trip(const struct body_fields *fields)
 {
     uint8_t *body = body_new(fields);
     assert_non_null(body);
@@ -86,16 +86,16 @@ static void round_trip(const struct fields *fields)
 static void what_is_packed_is_seen_again(void **state)
 {
     (void)state;
-    struct fields fields = all_fields();
+    struct body_fields fields = all_fields();
     round_trip(&fields);
-    round_trip(&(struct fields){.key = bytes_of("k")});
+    round_trip(&(struct body_fields){.key = bytes_of("k")});
 }
 
 static void every_choice_of_fields_is_seen_again(void **state)
 {
     (void)state;
     for (unsigned choice = 0; choice < 1u << 11; choice++) {
-        struct fields fields = all_fields();
+        struct body_fields fields = all_fields();
         struct bytes *texts[] = {&fields.payload,    &fields.group, &fields.memo,
                                  &fields.note,       &fields.error, &fields.park_reason,
                                  &fields.last_worker};
@@ -113,9 +113,9 @@ static void every_choice_of_fields_is_seen_again(void **state)
 static void an_empty_payload_is_not_an_absent_one(void **state)
 {
     (void)state;
-    round_trip(&(struct fields){.key = bytes_of("k"), .payload = bytes_of("")});
-    uint8_t *body = body_new(&(struct fields){.key = bytes_of("k"), .payload = bytes_of("")});
-    struct fields got;
+    round_trip(&(struct body_fields){.key = bytes_of("k"), .payload = bytes_of("")});
+    uint8_t *body = body_new(&(struct body_fields){.key = bytes_of("k"), .payload = bytes_of("")});
+    struct body_fields got;
     body_view(body, &got);
     assert_non_null(got.payload.data);
     free(body);
@@ -126,7 +126,7 @@ static void the_longest_fields_fit(void **state)
     (void)state;
     static uint8_t many[PAYLOAD_BYTES_MAX];
     memset(many, 'x', sizeof(many));
-    round_trip(&(struct fields){
+    round_trip(&(struct body_fields){
         .key = {many, KEY_BYTES_MAX},
         .payload = {many, PAYLOAD_BYTES_MAX},
         .memo = {many, PAYLOAD_BYTES_MAX},
@@ -147,7 +147,7 @@ static bool is_valid_alone(const uint8_t *data, uint32_t count)
         memcpy(copy, data, count);
     bool is_valid = body_is_valid(copy, count);
     if (is_valid) {
-        struct fields fields;
+        struct body_fields fields;
         body_view(copy, &fields);
         assert_int_equal(body_bytes(copy), count);
     }
@@ -158,7 +158,7 @@ static bool is_valid_alone(const uint8_t *data, uint32_t count)
 static void no_truncated_body_is_valid(void **state)
 {
     (void)state;
-    struct fields fields = all_fields();
+    struct body_fields fields = all_fields();
     uint8_t *body = body_new(&fields);
     uint32_t count = body_bytes(body);
     for (uint32_t i = 0; i < count; i++)
@@ -170,7 +170,7 @@ static void no_truncated_body_is_valid(void **state)
 static void a_body_with_a_byte_too_many_is_not_valid(void **state)
 {
     (void)state;
-    struct fields fields = all_fields();
+    struct body_fields fields = all_fields();
     uint8_t *body = body_new(&fields);
     uint32_t count = body_bytes(body);
     uint8_t *longer = calloc(1, count + 1);
@@ -183,7 +183,7 @@ static void a_body_with_a_byte_too_many_is_not_valid(void **state)
 static void a_changed_body_is_refused_or_read_within_its_bounds(void **state)
 {
     (void)state;
-    struct fields fields = all_fields();
+    struct body_fields fields = all_fields();
     uint8_t *body = body_new(&fields);
     uint32_t count = body_bytes(body);
     for (uint32_t i = 0; i < count * 8; i++) {
@@ -216,7 +216,7 @@ static void random_bytes_are_refused_or_read_within_their_bounds(void **state)
 static void a_body_whose_key_is_no_key_is_not_valid(void **state)
 {
     (void)state;
-    uint8_t *body = body_new(&(struct fields){.key = bytes_of("key")});
+    uint8_t *body = body_new(&(struct body_fields){.key = bytes_of("key")});
     uint32_t count = body_bytes(body);
     body[count - 1] = '\n';
     assert_false(is_valid_alone(body, count));
