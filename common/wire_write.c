@@ -18,7 +18,11 @@ enum {
     UINT_16 = 0xcd,
     UINT_32 = 0xce,
     UINT_64 = 0xcf,
+    ARRAY_32 = 0xdd,
+    MAP_32 = 0xdf,
 };
+
+enum { HEAD_32_BYTES = 5 };
 
 void wire_buffer_init(struct wire_buffer *buffer)
 {
@@ -193,43 +197,42 @@ void wire_write_raw(struct wire_buffer *buffer, const void *data, size_t count)
     append(buffer, data, count);
 }
 
-/* The big-endian count behind the type byte at `offset`. */
-static void patch_count(struct wire_buffer *buffer, size_t offset, uint32_t count)
+/* A head of the type whose count is patched in later. Returns where it stands. */
+static size_t write_later(struct wire_buffer *buffer, uint8_t type)
 {
-    for (unsigned i = 0; i < 4; i++)
-        buffer->data[offset + 1 + i] = (uint8_t)(count >> (24 - 8 * i));
+    const uint8_t head[HEAD_32_BYTES] = {type};
+    size_t offset = buffer->count;
+    wire_write_raw(buffer, head, sizeof(head));
+    return offset;
+}
+
+/* Sets the big-endian count behind the type byte at `offset`. */
+static void patch(struct wire_buffer *buffer, size_t offset, uint8_t type, uint32_t count)
+{
+    if (buffer->failed)
+        return;
+    assert(offset + HEAD_32_BYTES <= buffer->count);
+    assert(buffer->data[offset] == type);
+    uint32_t big_endian = htobe32(count);
+    memcpy(buffer->data + offset + 1, &big_endian, sizeof(big_endian));
 }
 
 size_t wire_write_array_later(struct wire_buffer *buffer)
 {
-    static const uint8_t array_32[5] = {0xdd, 0, 0, 0, 0};
-    size_t offset = buffer->count;
-    wire_write_raw(buffer, array_32, sizeof(array_32));
-    return offset;
+    return write_later(buffer, ARRAY_32);
 }
 
 void wire_patch_array(struct wire_buffer *buffer, size_t offset, uint32_t count)
 {
-    if (buffer->failed)
-        return;
-    assert(offset + 5 <= buffer->count);
-    assert(buffer->data[offset] == 0xdd);
-    patch_count(buffer, offset, count);
+    patch(buffer, offset, ARRAY_32, count);
 }
 
 size_t wire_write_map_later(struct wire_buffer *buffer)
 {
-    static const uint8_t map_32[5] = {0xdf, 0, 0, 0, 0};
-    size_t offset = buffer->count;
-    wire_write_raw(buffer, map_32, sizeof(map_32));
-    return offset;
+    return write_later(buffer, MAP_32);
 }
 
 void wire_patch_map(struct wire_buffer *buffer, size_t offset, uint32_t count)
 {
-    if (buffer->failed)
-        return;
-    assert(offset + 5 <= buffer->count);
-    assert(buffer->data[offset] == 0xdf);
-    patch_count(buffer, offset, count);
+    patch(buffer, offset, MAP_32, count);
 }
