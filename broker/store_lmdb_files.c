@@ -45,7 +45,7 @@ static bool sync_above(const char *path)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return true;
+        return errno == EACCES || errno == EPERM;
     bool failed = fsync(fd) && (errno == EIO || errno == ENOSPC || errno == EDQUOT);
     close(fd);
     return !failed;
