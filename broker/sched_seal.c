@@ -89,7 +89,8 @@ static bool seal_rows(struct sched *sched, struct store_batch *batch)
 {
     for (size_t i = 0; i < sched->rows->row_count; i++) {
         const struct store_row *row = &sched->rows->rows[i];
-        if (!store_batch_add_row(batch, row, sched->rows->bytes + row->offset))
+        const uint8_t *bytes = row->count ? sched->rows->bytes + row->offset : NULL;
+        if (!store_batch_add_row(batch, row, bytes))
             return false;
     }
     for (uint32_t i = 0; i < sched->queue_count; i++)
