@@ -240,7 +240,8 @@ static bool live(const struct options *options, struct totals *totals, uint64_t 
                                       .seed = seed,
                                       .batches = options->batches,
                                       .sync = options->sync};
-    good = good && oracle->record(&life->what) && record_log_map(&life->log, life->log_path);
+    good = good && oracle->record(&life->what) && record_log_map(&life->log, life->log_path) &&
+           life->log.count;
     if (!good)
         fprintf(stderr, "powerloss: seed %" PRIu64 " could not be recorded\n", seed);
     life->promise = good ? oracle->begin(&life->what) : NULL;

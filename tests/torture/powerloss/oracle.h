@@ -15,6 +15,10 @@ struct oracle_life {
     uint64_t seed;
     uint64_t batches;
     const char *sync;
+    const char *fault; /* for fail.c, or NULL */
+    const char *fired; /* its file */
+    const char *patience_ms;
+    int *exit_status; /* NULL: anything but 0 is a failure of ours */
 };
 
 struct oracle {

@@ -34,6 +34,7 @@ static bool record(const struct oracle_life *life)
                                seed,
                                batches,
                                (char *)(uintptr_t)life->sync,
+                               (char *)(uintptr_t)(life->fault ? life->patience_ms : "0"),
                                NULL};
     return oracle_run(life, true, arguments);
 }

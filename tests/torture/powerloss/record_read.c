@@ -10,7 +10,12 @@ bool record_log_map(struct record_log *log, const char *path)
 {
     struct stat found;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    bool good = fd >= 0 && fstat(fd, &found) == 0 && found.st_size > 0;
+    bool good = fd >= 0 && fstat(fd, &found) == 0;
+    *log = (struct record_log){0};
+    if (good && found.st_size == 0) { /* the process did nothing */
+        close(fd);
+        return true;
+    }
     void *bytes =
         good ? mmap(NULL, (size_t)found.st_size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
     if (fd >= 0)
