@@ -8,6 +8,7 @@ build_packages=(cmake ninja-build gcc libc6-dev pkg-config libczmq-dev libzmq3-d
 test_packages=(libcmocka-dev binutils python3 python3-pytest python3-zmq python3-msgpack
     libhiredis-dev libpq-dev systemd util-linux
     clang-format faketime valgrind procps curl libcurl4-openssl-dev iproute2 iptables)
+fuzz_packages=(clang-14 libclang-rt-14-dev)
 demo_packages=(python3)
 bench_packages=(redis-server beanstalkd postgresql util-linux gnuplot-nox)
 
