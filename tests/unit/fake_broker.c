@@ -21,7 +21,7 @@ struct peer {
 
 struct fake_broker {
     fake_broker_script *script;
-    void (*welcomed)(struct fake_broker *broker, void *user);
+    void (*_Atomic welcomed)(struct fake_broker *broker, void *user);
     void *user;
     char folder[64];
     char endpoint[96];
@@ -77,8 +77,9 @@ static void welcome(struct fake_broker *broker, const struct message_head *head,
         broker->peers[broker->peer_count++ % PEERS_MAX] = broker->current;
     welcome_write(&frame, &message);
     fake_broker_send(broker, &frame);
-    if (broker->welcomed)
-        broker->welcomed(broker, broker->user);
+    void (*welcomed)(struct fake_broker *, void *) = broker->welcomed;
+    if (welcomed)
+        welcomed(broker, broker->user);
 }
 
 /* Returns whether the message has been dealt with. */

@@ -22,16 +22,16 @@ enum { FIXTURE_TASKS_MAX = 20000 };
 
 struct work_script {
     uint32_t tasks;
-    uint32_t lease_ms;
-    bool named_every;        /* records with an interval */
-    bool once;               /* one-shot jobs */
-    enum status report_says; /* for each item */
+    atomic_uint lease_ms;
+    atomic_bool named_every; /* records with an interval */
+    atomic_bool once;        /* one-shot jobs */
+    atomic_int report_says;  /* for each item */
     /* Once so many reports were read, a message of them is not answered and the session is
      * forgotten; 0: never. */
-    uint32_t forget_after;
+    atomic_uint forget_after;
     /* So many times: a message of reports is read, accepted every second time, and not answered;
      * the broker dies and comes back. */
-    uint32_t restarts;
+    atomic_uint restarts;
 
     /* What is known of each lease, by number. */
     bool accepted[FIXTURE_TASKS_MAX + 1];
