@@ -124,7 +124,7 @@ class Life:
 
 def start(programs, recorder, directory, log, policy):
     kept = {name: value for name, value in os.environ.items() if not name.startswith("EVERDUE_")}
-    endpoint = f"ipc://{directory}/../socket"
+    endpoint = f"ipc://{pathlib.Path(directory).parent}/socket"  # not below the directory
     broker = subprocess.Popen(
         [f"{programs}/everdue-broker", "--listen", endpoint, "--store", f"lmdb:{directory}/store",
          "--sync", policy, "--free-bytes-least", "1M", "--log-level", "error"],
