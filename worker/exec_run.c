@@ -15,26 +15,14 @@
 
 void exec_run_init(struct exec_run *run)
 {
-    *run = (struct exec_run){.streams = {-1, -1, -1}};
+    *run = (struct exec_run){0};
+    streams_init(&run->streams);
     lines_init(&run->error_lines, EXEC_LINE_BYTES_MAX);
-}
-
-static void close_stream(struct exec_run *run, int stream)
-{
-    if (run->streams[stream] >= 0)
-        close(run->streams[stream]);
-    run->streams[stream] = -1;
-}
-
-static void close_streams(struct exec_run *run)
-{
-    for (int i = 0; i < 3; i++)
-        close_stream(run, i);
 }
 
 void exec_run_release(struct exec_run *run)
 {
-    close_streams(run);
+    streams_close_all(&run->streams);
     text_release(&run->input);
     text_release(&run->output);
     lines_release(&run->error_lines);
@@ -45,14 +33,14 @@ void exec_run_release(struct exec_run *run)
 static void write_input(struct exec_run *run)
 {
     size_t left = run->input.count - run->input_done;
-    ssize_t count = write(run->streams[0], run->input.data + run->input_done, left);
+    ssize_t count = write(run->streams.ours[0], run->input.data + run->input_done, left);
 
     if (count > 0)
         run->input_done += (size_t)count;
     /* A command that does not read its input is none of our business. */
     bool failed = count < 0 && errno != EAGAIN && errno != EINTR;
     if (failed || run->input_done == run->input.count)
-        close_stream(run, 0);
+        streams_close(&run->streams, 0);
 }
 
 static void log_error_line(const char *line, size_t count, bool is_whole, void *user)
@@ -81,20 +69,20 @@ static void keep_output(struct exec_run *run, const char *data, size_t count)
 static bool read_stream(struct exec_run *run, int stream)
 {
     char data[16384];
-    ssize_t count = read(run->streams[stream], data, sizeof data);
+    ssize_t count = read(run->streams.ours[stream], data, sizeof data);
 
     if (count > 0 && stream == 1)
         keep_output(run, data, (size_t)count);
     else if (count > 0)
         lines_feed(&run->error_lines, data, (size_t)count, log_error_line, run);
     else if (count == 0 || (errno != EAGAIN && errno != EINTR))
-        close_stream(run, stream);
+        streams_close(&run->streams, stream);
     return count == (ssize_t)sizeof data;
 }
 
 void exec_run_stream(struct exec_run *run, int stream)
 {
-    if (run->streams[stream] < 0)
+    if (run->streams.ours[stream] < 0)
         return;
     if (stream == 0)
         write_input(run);
@@ -116,32 +104,26 @@ static void fill_input(struct exec_run *run, const struct options *options, int6
         text_add(&run->input, task->payload.data, task->payload.count);
 }
 
-/* Pipes with our ends in run->streams, the command's in `theirs`. Only our ends must not block. */
-static int open_streams(struct exec_run *run, int theirs[3])
+/* A command that is given nothing reads the end of its input at once. */
+static int open_input(struct exec_run *run)
 {
-    for (int i = 0; i < 3; i++) {
-        int ends[2];
-        if (i == 0 && run->input.count == 0) {
-            theirs[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
-            if (theirs[0] < 0)
-                return errno;
-            continue;
-        }
-        if (pipe2(ends, O_CLOEXEC))
-            return errno;
-        run->streams[i] = ends[i == 0 ? 1 : 0];
-        theirs[i] = ends[i == 0 ? 0 : 1];
-        if (fcntl(run->streams[i], F_SETFL, O_NONBLOCK))
-            return errno;
-    }
-    return 0;
+    if (run->input.count > 0)
+        return streams_open(&run->streams, 0);
+    run->streams.theirs[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    return run->streams.theirs[0] < 0 ? errno : 0;
+}
+
+static int open_streams(struct exec_run *run)
+{
+    int error = open_input(run);
+    for (int i = 1; i < STREAMS_COUNT && !error; i++)
+        error = streams_open(&run->streams, i);
+    return error;
 }
 
 int exec_run_start(struct exec_run *run, struct command *command, const struct options *options,
                    struct claim claim, int64_t now_us)
 {
-    int theirs[3] = {-1, -1, -1};
-
     run->claim = claim;
     run->end = EXEC_END_ITSELF;
     run->is_terminated = false;
@@ -151,21 +133,18 @@ int exec_run_start(struct exec_run *run, struct command *command, const struct o
     lines_clear(&run->error_lines);
     fill_input(run, options, now_us);
     command_fill(command, claim.task, now_us);
-    int error = run->input.failed ? ENOMEM : open_streams(run, theirs);
+    int error = run->input.failed ? ENOMEM : open_streams(run);
     if (!error)
-        error = command_start(command, theirs, &run->pid);
-    for (int i = 0; i < 3; i++) {
-        if (theirs[i] >= 0)
-            close(theirs[i]);
-    }
+        error = command_start(command, run->streams.theirs, &run->pid);
+    streams_close_theirs(&run->streams);
     if (error) {
-        close_streams(run);
+        streams_close_all(&run->streams);
         run->claim.task = NULL;
         return error;
     }
     run->deadline_mono_us = now_us + (int64_t)options->timeout_ms * US_PER_MS;
     run->kill_after_us = (int64_t)options->kill_after_ms * US_PER_MS;
-    if (run->streams[0] >= 0)
+    if (run->streams.ours[0] >= 0)
         write_input(run);
     return 0;
 }
@@ -195,11 +174,11 @@ static void drain_streams(struct exec_run *run)
 {
     for (int stream = 1; stream < 3; stream++) {
         int turns = 8 * EXEC_OUTPUT_BYTES_MAX / 16384;
-        while (turns-- > 0 && run->streams[stream] >= 0 && read_stream(run, stream))
+        while (turns-- > 0 && run->streams.ours[stream] >= 0 && read_stream(run, stream))
             continue;
     }
     lines_end(&run->error_lines, log_error_line, run);
-    close_streams(run);
+    streams_close_all(&run->streams);
 }
 
 /* The run failed: say why, unless the command itself has. */

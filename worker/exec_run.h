@@ -17,6 +17,7 @@
 #include "handler.h"
 #include "lines.h"
 #include "result_json.h"
+#include "streams.h"
 #include "text.h"
 
 enum { EXEC_OUTPUT_BYTES_MAX = 65536, EXEC_LINE_BYTES_MAX = 1024 };
@@ -27,7 +28,7 @@ enum exec_end { EXEC_END_ITSELF, EXEC_END_TIMED_OUT, EXEC_END_CANCELLED };
 struct exec_run {
     struct claim claim; /* task NULL: idle */
     pid_t pid;
-    int streams[3]; /* our ends of stdin, stdout, stderr; -1: closed */
+    struct streams streams;
     enum exec_end end;
     int64_t deadline_mono_us; /* of the next signal */
     int64_t kill_after_us;

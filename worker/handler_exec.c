@@ -17,7 +17,6 @@
 enum {
     RUNS_MAX = 256,     /* processes at a time; further credit waits in the library */
     NOT_FOUND_KEYS = 3, /* so many different ones in a row are the deploy's fault */
-    STREAMS = 3,
 };
 
 struct exec {
@@ -77,11 +76,11 @@ static struct exec_run *find_idle(struct exec *exec)
 
 static void watch_streams(struct exec *exec, struct exec_run *run)
 {
-    uint64_t id = HANDLER_EVENT_OWN + (uint64_t)(run - exec->runs) * STREAMS;
+    uint64_t id = HANDLER_EVENT_OWN + (uint64_t)(run - exec->runs) * STREAMS_COUNT;
 
-    for (unsigned i = 0; i < STREAMS; i++) {
-        if (run->streams[i] >= 0)
-            handler_watch(exec->handler, run->streams[i], i == 0 ? EPOLLOUT : EPOLLIN, id + i);
+    for (unsigned i = 0; i < STREAMS_COUNT; i++) {
+        if (run->streams.ours[i] >= 0)
+            handler_watch(exec->handler, run->streams.ours[i], i == 0 ? EPOLLOUT : EPOLLIN, id + i);
     }
 }
 
@@ -234,7 +233,7 @@ static void turn(struct exec *exec)
 
     for (int i = 0; i < count; i++) {
         size_t place = (size_t)(events[i].data.u64 - HANDLER_EVENT_OWN);
-        exec_run_stream(&exec->runs[place / STREAMS], (int)(place % STREAMS));
+        exec_run_stream(&exec->runs[place / STREAMS_COUNT], (int)(place % STREAMS_COUNT));
     }
     if (exec->handler->child_ended)
         reap(exec);

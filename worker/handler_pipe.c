@@ -319,8 +319,8 @@ static void check_time(struct pipe *pipe, int64_t now_us)
         return;
     /* Without stdin it gets no task, without stdout it cannot answer: end it, to have another one.
      */
-    bool is_deaf = child->streams[0] < 0 && !child->is_finishing && pipe->sent_count == 0;
-    if (!child->is_terminated && (is_deaf || child->streams[1] < 0))
+    bool is_deaf = child->streams.ours[0] < 0 && !child->is_finishing && pipe->sent_count == 0;
+    if (!child->is_terminated && (is_deaf || child->streams.ours[1] < 0))
         pipe_child_end(child, now_us);
     if (now_us >= child->signal_mono_us)
         pipe_child_kill(child);

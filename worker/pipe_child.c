@@ -6,36 +6,22 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
 bool pipe_child_init(struct pipe_child *child, struct handler *handler, char *const *arguments)
 {
-    *child = (struct pipe_child){
-        .handler = handler, .streams = {-1, -1, -1}, .signal_mono_us = TIME_US_NEVER};
+    *child = (struct pipe_child){.handler = handler, .signal_mono_us = TIME_US_NEVER};
+    streams_init(&child->streams);
     lines_init(&child->lines, PIPE_LINE_BYTES_MAX);
     lines_init(&child->error_lines, PIPE_ERROR_BYTES_MAX);
     return command_init(&child->command, arguments);
 }
 
-static void close_stream(struct pipe_child *child, int stream)
-{
-    if (child->streams[stream] >= 0)
-        close(child->streams[stream]);
-    child->streams[stream] = -1;
-}
-
-static void close_streams(struct pipe_child *child)
-{
-    for (int i = 0; i < 3; i++)
-        close_stream(child, i);
-}
-
 void pipe_child_release(struct pipe_child *child)
 {
-    close_streams(child);
+    streams_close_all(&child->streams);
     text_release(&child->output);
     lines_release(&child->lines);
     lines_release(&child->error_lines);
@@ -44,18 +30,14 @@ void pipe_child_release(struct pipe_child *child)
 
 /* --- start ------------------------------------------------------------------------------------ */
 
-static int open_streams(struct pipe_child *child, int theirs[3])
+static int open_streams(struct pipe_child *child)
 {
-    for (unsigned i = 0; i < 3; i++) {
-        int ends[2];
-        if (pipe2(ends, O_CLOEXEC))
-            return errno;
-        child->streams[i] = ends[i == 0 ? 1 : 0];
-        theirs[i] = ends[i == 0 ? 0 : 1];
-        if (fcntl(child->streams[i], F_SETFL, O_NONBLOCK))
-            return errno;
-        if (!handler_watch(child->handler, child->streams[i], i == 0 ? 0 : EPOLLIN,
-                           HANDLER_EVENT_OWN + i))
+    for (int i = 0; i < STREAMS_COUNT; i++) {
+        int error = streams_open(&child->streams, i);
+        if (error)
+            return error;
+        if (!handler_watch(child->handler, child->streams.ours[i], i == 0 ? 0 : EPOLLIN,
+                           HANDLER_EVENT_OWN + (unsigned)i))
             return errno;
     }
     return 0;
@@ -75,18 +57,13 @@ static void reset(struct pipe_child *child, int64_t now_us)
 
 int pipe_child_start(struct pipe_child *child, int64_t now_us)
 {
-    int theirs[3] = {-1, -1, -1};
-
     reset(child, now_us);
-    int error = open_streams(child, theirs);
+    int error = open_streams(child);
     if (!error)
-        error = command_start(&child->command, theirs, &child->pid);
-    for (int i = 0; i < 3; i++) {
-        if (theirs[i] >= 0)
-            close(theirs[i]);
-    }
+        error = command_start(&child->command, child->streams.theirs, &child->pid);
+    streams_close_theirs(&child->streams);
     if (error) {
-        close_streams(child);
+        streams_close_all(&child->streams);
         child->pid = 0;
     }
     return error;
@@ -114,23 +91,23 @@ static void watch_input(struct pipe_child *child, bool watches)
     if (watches == child->watches_input)
         return;
     child->watches_input = watches;
-    epoll_ctl(child->handler->epoll_fd, EPOLL_CTL_MOD, child->streams[0], &event);
+    epoll_ctl(child->handler->epoll_fd, EPOLL_CTL_MOD, child->streams.ours[0], &event);
 }
 
 /* It has closed its input, or has ended: then waitpid will tell. */
 static void give_up_input(struct pipe_child *child)
 {
     text_clear(&child->output);
-    close_stream(child, 0);
+    streams_close(&child->streams, 0);
 }
 
 void pipe_child_flush(struct pipe_child *child)
 {
-    if (child->streams[0] < 0)
+    if (child->streams.ours[0] < 0)
         return;
     ssize_t count = 0;
     if (child->output.count)
-        count = write(child->streams[0], child->output.data, child->output.count);
+        count = write(child->streams.ours[0], child->output.data, child->output.count);
     if (count < 0 && errno != EAGAIN && errno != EINTR) {
         give_up_input(child);
         return;
@@ -141,12 +118,12 @@ void pipe_child_flush(struct pipe_child *child)
     }
     watch_input(child, child->output.count > 0);
     if (child->is_finishing && child->output.count == 0)
-        close_stream(child, 0);
+        streams_close(&child->streams, 0);
 }
 
 void pipe_child_write(struct pipe_child *child, uint32_t events)
 {
-    if (child->streams[0] < 0)
+    if (child->streams.ours[0] < 0)
         return;
     if (events & EPOLLERR)
         give_up_input(child);
@@ -156,8 +133,8 @@ void pipe_child_write(struct pipe_child *child, uint32_t events)
 
 bool pipe_child_listens(const struct pipe_child *child)
 {
-    return child->pid && child->streams[0] >= 0 && child->streams[1] >= 0 && !child->is_finishing &&
-           !child->is_terminated;
+    return child->pid && child->streams.ours[0] >= 0 && child->streams.ours[1] >= 0 &&
+           !child->is_finishing && !child->is_terminated;
 }
 
 static void log_error_line(const char *line, size_t count, bool is_whole, void *user)
@@ -175,15 +152,15 @@ static bool read_once(struct pipe_child *child, int stream, lines_visitor *visit
 {
     char data[16384];
 
-    if (child->streams[stream] < 0)
+    if (child->streams.ours[stream] < 0)
         return false;
-    ssize_t count = read(child->streams[stream], data, sizeof data);
+    ssize_t count = read(child->streams.ours[stream], data, sizeof data);
     if (count > 0 && stream == 1)
         lines_feed(&child->lines, data, (size_t)count, visit, user);
     else if (count > 0)
         lines_feed(&child->error_lines, data, (size_t)count, log_error_line, child);
     else if (count == 0 || (errno != EAGAIN && errno != EINTR))
-        close_stream(child, stream);
+        streams_close(&child->streams, stream);
     return count > 0;
 }
 
@@ -244,7 +221,7 @@ void pipe_child_ended(struct pipe_child *child, lines_visitor *visit, void *user
         continue;
     lines_end(&child->lines, visit, user);
     lines_end(&child->error_lines, log_error_line, child);
-    close_streams(child);
+    streams_close_all(&child->streams);
     child->pid = 0;
     child->signal_mono_us = TIME_US_NEVER;
     set_restart(child, now_us);

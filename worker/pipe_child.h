@@ -14,6 +14,7 @@
 #include "command.h"
 #include "handler.h"
 #include "lines.h"
+#include "streams.h"
 #include "text.h"
 
 enum {
@@ -28,7 +29,7 @@ struct pipe_child {
     struct handler *handler;
     struct command command;
     pid_t pid; /* 0: waiting */
-    int streams[3];
+    struct streams streams;
     bool watches_input;
     bool is_finishing;
     bool is_terminated;
