@@ -111,6 +111,7 @@ struct walk_input {
     struct context *context;
     unsigned states; /* 0: none named */
     struct everdue_bytes prefix;
+    bool is_export;
 };
 
 enum { OPTION_STATE = 0x100, OPTION_PREFIX };
@@ -162,19 +163,25 @@ static error_t parse_walk(int key, char *argument, struct argp_state *state)
     return ARGP_ERR_UNKNOWN;
 }
 
-static int walk(struct walk_input *input, struct printer *printer, const char *what)
+static int walk(const struct walk_input *input)
 {
     struct context *context = input->context;
-    unsigned states = input->states ? input->states : EVERDUE_ANY;
-    int status = everdue_list(context->client, context_queue(context), states, input->prefix,
-                              print_one, printer);
-    bool failed = printer->object.failed;
-    printer_end(printer);
+    struct printer printer;
+    int code = context_open(context, NULL);
+    if (code)
+        return code;
+    printer_begin(&printer, context);
+    printer.is_export = input->is_export;
+    int status = everdue_list(context->client, context_queue(context),
+                              input->states ? input->states : EVERDUE_ANY, input->prefix, print_one,
+                              &printer);
+    bool failed = printer.object.failed;
+    printer_end(&printer);
     if (failed) {
         context_say("out of memory");
         return EX_SOFTWARE;
     }
-    return status < 0 ? context_fail(context, status, what) : 0;
+    return status < 0 ? context_fail(context, status, input->is_export ? "export" : "list") : 0;
 }
 
 int command_list(struct context *context, int argc, char **argv)
@@ -187,13 +194,8 @@ int command_list(struct context *context, int argc, char **argv)
                                      NULL,
                                      NULL};
     struct walk_input input = {.context = context};
-    struct printer printer;
     argp_parse(&argp, argc, argv, 0, NULL, &input);
-    int code = context_open(context, NULL);
-    if (code)
-        return code;
-    printer_begin(&printer, context);
-    return walk(&input, &printer, "list");
+    return walk(&input);
 }
 
 int command_export(struct context *context, int argc, char **argv)
@@ -206,17 +208,11 @@ int command_export(struct context *context, int argc, char **argv)
         context_queue_children,
         NULL,
         NULL};
-    struct walk_input input = {.context = context};
-    struct printer printer;
+    struct walk_input input = {.context = context, .is_export = true};
     argp_parse(&argp, argc, argv, 0, NULL, &input);
-    int code = context_open(context, NULL);
-    if (code)
-        return code;
     if (context->format == OUTPUT_TEXT)
         context->format = OUTPUT_JSONL;
-    printer_begin(&printer, context);
-    printer.is_export = true;
-    return walk(&input, &printer, "export");
+    return walk(&input);
 }
 
 /* --- peek ------------------------------------------------------------------------------------- */
