@@ -231,6 +231,20 @@ int context_fail(struct context *context, int status, const char *what)
     return context_exit_code(status);
 }
 
+int context_read_stdin(struct text *text, size_t bytes_max)
+{
+    char *room = text_add_room(text, bytes_max);
+    if (!room) {
+        context_say("out of memory");
+        return EX_SOFTWARE;
+    }
+    text->count = fread(room, 1, bytes_max, stdin);
+    if (!ferror(stdin))
+        return 0;
+    context_say("standard input cannot be read");
+    return EX_NOINPUT;
+}
+
 void context_say(const char *format, ...)
 {
     va_list arguments;

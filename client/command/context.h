@@ -13,6 +13,7 @@
 
 #include "everdue/client.h"
 #include "output.h"
+#include "text.h"
 
 /* The answer is no: not found, nothing due, a prune that was refused. */
 enum { EXIT_NO = 1 };
@@ -70,6 +71,10 @@ int context_fail(struct context *context, int status, const char *what);
 
 /* The exit code of a status; 0 for those that are successes. */
 int context_exit_code(int status);
+
+/* Adds standard input to an empty text, at most `bytes_max` of it. Returns 0 or an exit code,
+ * having said why. */
+int context_read_stdin(struct text *text, size_t bytes_max);
 
 /* "everdue: ..." on stderr. */
 void context_say(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -10,12 +10,11 @@
 #include "lease_text.h"
 #include "bounds.h"
 #include "quantity.h"
-#include "readable.h"
 #include "result_json.h"
 #include "status.h"
 #include "task_json.h"
 
-enum { US_IN_MS = 1000 };
+enum { US_IN_MS = 1000, NAME_WIDTH = 10 };
 
 /* --- take ------------------------------------------------------------------------------------- */
 
@@ -67,34 +66,22 @@ static error_t parse_take(int key, char *argument, struct argp_state *state)
     return ARGP_ERR_UNKNOWN;
 }
 
-static void print_line(const char *name, struct everdue_bytes bytes)
-{
-    struct text text;
-    if (bytes.count == 0)
-        return;
-    text_init(&text);
-    readable_add(&text, bytes);
-    if (!text.failed)
-        printf("%-10s %s\n", name, text.data);
-    text_release(&text);
-}
-
 static void print_task(const struct everdue_task *task, const struct text *lease, uint64_t before)
 {
     char text[QUANTITY_TEXT_BYTES];
     if (before > 0)
         putchar('\n');
-    print_line("key", task->key);
-    printf("%-10s %s\n", "lease", lease->data);
-    printf("%-10s %s\n", "due", time_format(task->due_us, 6, text));
-    printf("%-10s %s\n", "lateness", span_format(task->lateness_us, text));
+    output_value(NAME_WIDTH, "key", task->key);
+    printf("%-*s %s\n", NAME_WIDTH, "lease", lease->data);
+    printf("%-*s %s\n", NAME_WIDTH, "due", time_format(task->due_us, 6, text));
+    printf("%-*s %s\n", NAME_WIDTH, "lateness", span_format(task->lateness_us, text));
     if (task->failures || task->crashes)
-        printf("%-10s %u, crashes %u\n", "failures", task->failures, task->crashes);
-    print_line("payload", task->payload);
-    print_line("memo", task->memo);
-    print_line("group", task->group);
+        printf("%-*s %u, crashes %u\n", NAME_WIDTH, "failures", task->failures, task->crashes);
+    output_value(NAME_WIDTH, "payload", task->payload);
+    output_value(NAME_WIDTH, "memo", task->memo);
+    output_value(NAME_WIDTH, "group", task->group);
     if (task->every_us > 0)
-        printf("%-10s %s\n", "every", duration_format(task->every_us, text));
+        printf("%-*s %s\n", NAME_WIDTH, "every", duration_format(task->every_us, text));
 }
 
 static bool visit_task(const struct everdue_task *task, void *user)
@@ -185,18 +172,16 @@ static error_t parse_report(int key, char *argument, struct argp_state *state)
     return ARGP_ERR_UNKNOWN;
 }
 
-/* The result's text: the argument, or standard input for "-". */
-static bool read_result(const char *argument, struct text *text)
+/* The result's text: the argument, or standard input for "-". Returns 0 or an exit code. */
+static int read_result(const char *argument, struct text *text)
 {
-    if (strcmp(argument, "-") != 0) {
-        text_add_string(text, argument);
-        return !text->failed;
-    }
-    char *room = text_add_room(text, MESSAGE_BYTES_MAX);
-    if (!room)
-        return false;
-    text->count = fread(room, 1, MESSAGE_BYTES_MAX, stdin);
-    return !ferror(stdin);
+    if (strcmp(argument, "-") == 0)
+        return context_read_stdin(text, MESSAGE_BYTES_MAX);
+    text_add_string(text, argument);
+    if (!text->failed)
+        return 0;
+    context_say("out of memory");
+    return EX_SOFTWARE;
 }
 
 static int send_report(struct report_input *input, const struct everdue_result *result)
@@ -239,15 +224,12 @@ int command_report(struct context *context, int argc, char **argv)
     argp_parse(&argp, argc, argv, 0, NULL, &input);
     text_init(&text);
     result_json_init(&reader);
-    int code = 0;
-    if (!read_result(input.result, &text)) {
-        context_say("standard input cannot be read");
-        code = EX_NOINPUT;
-    } else if (!result_json_read_strictly(&reader, text.data, text.count)) {
+    int code = read_result(input.result, &text);
+    if (code == 0 && result_json_read_strictly(&reader, text.data, text.count)) {
+        code = send_report(&input, &reader.result);
+    } else if (code == 0) {
         context_say("RESULT: %s", reader.error);
         code = EX_DATAERR;
-    } else {
-        code = send_report(&input, &reader.result);
     }
     result_json_release(&reader);
     text_release(&text);

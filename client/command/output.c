@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "context.h"
+#include "readable.h"
 
 /* Rows whose widths are found together. */
 enum { TABLE_ROWS = 1000 };
@@ -74,6 +75,18 @@ void output_line(const struct text *text)
 {
     output_text(text);
     putchar('\n');
+}
+
+void output_value(int width, const char *name, struct everdue_bytes value)
+{
+    struct text text;
+    if (value.count == 0)
+        return;
+    text_init(&text);
+    readable_add(&text, value);
+    if (!text.failed)
+        printf("%-*s %s\n", width, name, text.data);
+    text_release(&text);
 }
 
 /* --- JSON objects ----------------------------------------------------------------------------- */

@@ -31,6 +31,10 @@ bool output_has_colour(void);
 void output_text(const struct text *text);
 void output_line(const struct text *text);
 
+/* A line of a name and, readable, a value. Names are filled up to `width`, so that the values stand
+ * below each other. Without a value: nothing. */
+void output_value(int width, const char *name, struct everdue_bytes value);
+
 /* --- JSON objects ----------------------------------------------------------------------------- */
 
 /* Objects one after the other: an array, or a line each. */

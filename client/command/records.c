@@ -9,9 +9,10 @@
 #include "clock.h"
 #include "bounds.h"
 #include "quantity.h"
-#include "readable.h"
 #include "record_json.h"
 #include "status.h"
+
+enum { NAME_WIDTH = 12 };
 
 /* --- answers ---------------------------------------------------------------------------------- */
 
@@ -129,17 +130,6 @@ static error_t parse_put(int key, char *argument, struct argp_state *state)
     return ARGP_ERR_UNKNOWN;
 }
 
-/* Standard input as the payload; one byte more than may be is read, so that the broker refuses it.
- */
-static bool read_payload(struct text *text)
-{
-    char *room = text_add_room(text, PAYLOAD_BYTES_MAX + 1);
-    if (!room)
-        return false;
-    text->count = fread(room, 1, PAYLOAD_BYTES_MAX + 1, stdin);
-    return !ferror(stdin);
-}
-
 int command_put(struct context *context, int argc, char **argv)
 {
     static const struct argp argp = {put_options,
@@ -155,17 +145,17 @@ int command_put(struct context *context, int argc, char **argv)
     everdue_put_init(&input.put);
     argp_parse(&argp, argc, argv, 0, NULL, &input);
     struct text payload;
+    int code = 0;
     text_init(&payload);
     input.put.payload = everdue_text(input.payload);
     if (input.payload && strcmp(input.payload, "-") == 0) {
-        if (!read_payload(&payload)) {
-            context_say("standard input cannot be read");
-            return EX_NOINPUT;
-        }
+        /* One byte more than may be is read, so that the broker refuses it. */
+        code = context_read_stdin(&payload, PAYLOAD_BYTES_MAX + 1);
         input.put.payload = (struct everdue_bytes){payload.data, payload.count};
     }
     int item = STATUS_OK;
-    int code = context_open(context, NULL);
+    if (code == 0)
+        code = context_open(context, NULL);
     if (code == 0) {
         int status =
             everdue_put_many(context->client, context_queue(context), &input.put, 1, &item);
@@ -301,19 +291,7 @@ int command_kick(struct context *context, int argc, char **argv)
 
 static void print_pair(const char *name, const char *value)
 {
-    printf("%-12s %s\n", name, value);
-}
-
-static void print_bytes(const char *name, struct everdue_bytes bytes)
-{
-    struct text text;
-    if (bytes.count == 0)
-        return;
-    text_init(&text);
-    readable_add(&text, bytes);
-    if (!text.failed)
-        print_pair(name, text.data);
-    text_release(&text);
+    printf("%-*s %s\n", NAME_WIDTH, name, value);
 }
 
 static void print_due(const struct everdue_record *record)
@@ -322,9 +300,9 @@ static void print_due(const struct everdue_record *record)
     int64_t left_us = record->due_us - clock_now().wall_us;
     time_format(record->due_us, 6, time);
     if (record->status == EVERDUE_WAITING && left_us >= 0)
-        printf("%-12s %s (in %s)\n", "due", time, span_format(left_us, span));
+        printf("%-*s %s (in %s)\n", NAME_WIDTH, "due", time, span_format(left_us, span));
     else if (record->status == EVERDUE_READY && left_us < 0)
-        printf("%-12s %s (%s ago)\n", "due", time, span_format(-left_us, span));
+        printf("%-*s %s (%s ago)\n", NAME_WIDTH, "due", time, span_format(-left_us, span));
     else
         print_pair("due", time);
 }
@@ -332,26 +310,27 @@ static void print_due(const struct everdue_record *record)
 static void print_record(const char *queue, const struct everdue_record *record)
 {
     char text[QUANTITY_TEXT_BYTES];
-    print_bytes("key", record->key);
+    output_value(NAME_WIDTH, "key", record->key);
     print_pair("queue", queue);
     print_pair("state", record_json_state_name(record->status));
     print_due(record);
     if (record->every_us > 0)
         print_pair("every", duration_format(record->every_us, text));
-    print_bytes("group", record->group);
+    output_value(NAME_WIDTH, "group", record->group);
     if (record->rank != 0)
-        printf("%-12s %lld\n", "rank", (long long)record->rank);
+        printf("%-*s %lld\n", NAME_WIDTH, "rank", (long long)record->rank);
     if (record->once)
         print_pair("once", "true");
-    printf("%-12s %u\n%-12s %u\n", "failures", record->failures, "crashes", record->crashes);
-    print_bytes("payload", record->payload);
-    print_bytes("memo", record->memo);
-    print_bytes("note", record->note);
-    print_bytes("error", record->error);
-    print_bytes("park_reason", record->park_reason);
+    printf("%-*s %u\n%-*s %u\n", NAME_WIDTH, "failures", record->failures, NAME_WIDTH, "crashes",
+           record->crashes);
+    output_value(NAME_WIDTH, "payload", record->payload);
+    output_value(NAME_WIDTH, "memo", record->memo);
+    output_value(NAME_WIDTH, "note", record->note);
+    output_value(NAME_WIDTH, "error", record->error);
+    output_value(NAME_WIDTH, "park_reason", record->park_reason);
     if (record->parked_us > 0)
         print_pair("parked", time_format(record->parked_us, 6, text));
-    print_bytes("last_worker", record->last_worker);
+    output_value(NAME_WIDTH, "last_worker", record->last_worker);
 }
 
 int command_get(struct context *context, int argc, char **argv)
