@@ -63,7 +63,9 @@ struct sched_settings {
     struct sched_policy policy; /* of queues that sched_set_policy does not name */
     int64_t lease_us;           /* of sessions that name none */
     int64_t heartbeat_us;
-    int64_t grace_us; /* after a restart: how long known sessions may take to come back */
+    /* After a restart: how long known sessions may take to come back. After a hello, a second at
+     * least: how long its leases may take to be announced. */
+    int64_t grace_us;
 };
 
 /* The defaults of design and documentation. */
@@ -303,6 +305,7 @@ struct sched_session_view {
     struct bytes name;
     uint32_t credit;
     uint32_t in_flight;
+    uint32_t announcing; /* leases that it has still to announce: it is given nothing before */
     uint32_t queue_count;
     struct bytes queues[SESSION_QUEUES_MAX];
     int64_t seen_mono_us;

@@ -156,6 +156,31 @@ bool session_may_hold(const struct sched *sched, const struct session *session)
 
 /* --- hello ------------------------------------------------------------------------------------ */
 
+/* All that the session will announce was announced, or is given up. */
+static void end_announcing(struct sched *sched, uint32_t slot, struct moment now)
+{
+    struct session *session = session_at(sched, slot);
+    session->resume_left = 0;
+    session->resume_end_mono_us = TIME_US_NEVER;
+    lose_leases(sched, session, true, now);
+    load_session_is_back(sched, session->uid);
+}
+
+void session_announced(struct sched *sched, uint32_t slot, struct moment now)
+{
+    struct session *session = session_at(sched, slot);
+    if (session->resume_left && --session->resume_left == 0)
+        end_announcing(sched, slot, now);
+}
+
+/* When to look at the session: at that time, or before when something of it ends. */
+static int64_t next_look_us(const struct session *session, int64_t time_us)
+{
+    if (session->lost_mono_us < time_us)
+        time_us = session->lost_mono_us;
+    return session->resume_end_mono_us < time_us ? session->resume_end_mono_us : time_us;
+}
+
 static int64_t in_range(uint32_t value_ms, int64_t otherwise_us, int64_t least_ms, int64_t most_ms)
 {
     if (value_ms == 0)
@@ -181,9 +206,13 @@ static void read_hello(const struct sched *sched, const struct event *event,
     session->heartbeat_us =
         in_range(hello->heartbeat_ms, settings->heartbeat_us, HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX);
     session->first_lease = SLAB_NONE;
-    session->resume_left = hello->resume_count;
     session->seen_mono_us = session->began_mono_us = event->now.mono_us;
-    session->lost_mono_us = TIME_US_NEVER;
+    session->lost_mono_us = session->resume_end_mono_us = TIME_US_NEVER;
+    session->resume_left = hello->resume_count;
+    if (session->resume_left)
+        session->resume_end_mono_us =
+            event->now.mono_us +
+            (settings->grace_us < RESUME_US_MIN ? RESUME_US_MIN : settings->grace_us);
 }
 
 /* The same process on a new connection: what it held goes with it, until it has announced what it
@@ -228,7 +257,8 @@ static enum status make_session(struct sched *sched, const struct event *event, 
         slab_give(&sched->sessions, slot);
         return status;
     }
-    heap_push(&sched->session_ends, slot, event->now.mono_us + session->heartbeat_us);
+    heap_push(&sched->session_ends, slot,
+              next_look_us(session, event->now.mono_us + session->heartbeat_us));
     *made = slot;
     return STATUS_OK;
 }
@@ -258,20 +288,9 @@ enum status session_hello(struct sched *sched, const struct event *event, struct
     /* One that was known before a restart is until it ends: its row is its own now. */
     if (session->credit || session->held || load_uid_is_known(sched, session->uid))
         session_write(sched, slot);
-    if (session->resume_left == 0) {
-        session->resume_left = 1;
-        session_announced(sched, slot, event->now);
-    }
+    if (session->resume_left == 0)
+        end_announcing(sched, slot, event->now);
     return STATUS_OK;
-}
-
-void session_announced(struct sched *sched, uint32_t slot, struct moment now)
-{
-    struct session *session = session_at(sched, slot);
-    if (session->resume_left == 0 || --session->resume_left)
-        return;
-    lose_leases(sched, session, true, now);
-    load_session_is_back(sched, session->uid);
 }
 
 /* --- in between ------------------------------------------------------------------------------- */
@@ -313,7 +332,7 @@ enum status session_disconnect(struct sched *sched, const struct event *event)
     }
     take_drop_session(sched, slot); /* an answer would not arrive; it asks again when it is back */
     session->lost_mono_us = event->now.mono_us + event->wait_us;
-    heap_move(&sched->session_ends, slot, session->lost_mono_us);
+    heap_move(&sched->session_ends, slot, next_look_us(session, session->lost_mono_us));
     return STATUS_OK;
 }
 
@@ -328,8 +347,9 @@ void session_seen(struct sched *sched, const struct event *event)
 }
 
 /* A session's time has come: it was silent for a heartbeat (ping), for three (lost), or neither
- * (look again later: messages only note the time, so that they cost nothing). Returns false when
- * effects have no room. */
+ * (look again later: messages only note the time, so that they cost nothing). One that has not
+ * announced what it said it would is waited for no longer: it would be given nothing for ever.
+ * Returns false when effects have no room. */
 static bool check_session(struct sched *sched, uint32_t slot, struct moment now,
                           struct effects *effects)
 {
@@ -337,22 +357,26 @@ static bool check_session(struct sched *sched, uint32_t slot, struct moment now,
     if (!effects_reserve(effects, 1))
         return false;
     int64_t silent_us = now.mono_us - session->seen_mono_us;
-    bool is_lost = now.mono_us >= session->lost_mono_us ||
-                   silent_us >= session->heartbeat_us * HEARTBEATS_LOST;
+    bool is_here = session->lost_mono_us == TIME_US_NEVER;
+    bool is_lost = is_here ? silent_us >= session->heartbeat_us * HEARTBEATS_LOST
+                           : now.mono_us >= session->lost_mono_us;
     if (is_lost) {
         effects_add(effects, &(struct effect){.kind = EFFECT_LOST, .session = session->number});
         end_session(sched, slot, now);
         return true;
     }
+    if (now.mono_us >= session->resume_end_mono_us)
+        end_announcing(sched, slot, now);
     int64_t next_us = session->seen_mono_us + session->heartbeat_us;
-    if (silent_us >= session->heartbeat_us) {
+    if (!is_here) { /* it cannot answer: its end was set when its connection broke */
+        next_us = session->lost_mono_us;
+    } else if (silent_us >= session->heartbeat_us) {
         effects_add(effects, &(struct effect){.kind = EFFECT_PING, .session = session->number});
         next_us = now.mono_us + session->heartbeat_us;
         int64_t end_us = session->seen_mono_us + session->heartbeat_us * HEARTBEATS_LOST;
         next_us = next_us < end_us ? next_us : end_us;
     }
-    heap_move(&sched->session_ends, slot,
-              next_us < session->lost_mono_us ? next_us : session->lost_mono_us);
+    heap_move(&sched->session_ends, slot, next_look_us(session, next_us));
     return true;
 }
 

@@ -23,6 +23,7 @@ enum {
     PARK_WINDOWS = 13,        /* ... and at least a minute long */
     STALL_US = 100000,        /* a wake-up so late is a stall: read before any lease is ended */
     STALL_HOLD_US = 500000,   /* for how long */
+    RESUME_US_MIN = 1000000,  /* for announcements, without a grace too: they follow the hello */
 };
 
 /* --- records ---------------------------------------------------------------------------------- */
@@ -111,7 +112,8 @@ struct session {
     uint32_t held;  /* leases, without detached ones */
     uint32_t taken; /* of those, by takes */
     uint32_t first_lease;
-    uint32_t resume_left; /* leases that are still to be announced */
+    uint32_t resume_left;       /* leases that are still to be announced */
+    int64_t resume_end_mono_us; /* those are given up then; TIME_US_NEVER: there are none */
     int64_t lease_us;
     int64_t heartbeat_us;
     int64_t seen_mono_us;

@@ -304,6 +304,7 @@ bool sched_view_session(const struct sched *sched, uint32_t number, struct sched
         .name = session_name(sched, slot),
         .credit = session->credit,
         .in_flight = session->held,
+        .announcing = session->resume_left,
         .queue_count = session->queue_count,
         .seen_mono_us = session->seen_mono_us,
         .began_mono_us = session->began_mono_us,

@@ -264,6 +264,7 @@ static void add_worker(struct server *server, const struct sched_session_view *v
     add_text(&map, "queues", (struct bytes){(const uint8_t *)queues, count});
     add_number(&map, "credit", view->credit);
     add_number(&map, "in_flight", view->in_flight);
+    add_number(&map, "announcing", view->announcing);
     add_number(&map, "seen_ms", (server->now.mono_us - view->seen_mono_us) / US_PER_MS);
     add_number(&map, "connected_s", (server->now.mono_us - view->began_mono_us) / US_PER_S);
     add_number(&map, "reports_ok_total", (int64_t)view->reports_ok);

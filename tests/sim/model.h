@@ -71,8 +71,9 @@ struct model_session {
     uint32_t queues[MODEL_QUEUES], queue_count;
     uint32_t credit, resume_left;
     int64_t lease_us, heartbeat_us, seen_mono_us;
-    int64_t lost_mono_us; /* TIME_US_NEVER: connected */
-    uint64_t known_seal;  /* the batch that makes it known; 0: none yet */
+    int64_t lost_mono_us;       /* TIME_US_NEVER: connected */
+    int64_t resume_end_mono_us; /* what is not announced by then is given up */
+    uint64_t known_seal;        /* the batch that makes it known; 0: none yet */
 };
 
 /* The lease of a record that was removed: it counts against its session's credit until it ends. */

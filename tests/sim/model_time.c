@@ -27,6 +27,7 @@ static void all_announced(const struct model_step *step, uint32_t session)
 {
     struct model *model = step->model;
     model_forget_removed(model, 0, session, false);
+    model->sessions[session].resume_left = 0;
     model->is_back[model->sessions[session].uid] = true;
     drop_unconfirmed(step, session);
 }
@@ -94,6 +95,7 @@ void model_hello(const struct model_step *step)
     struct model *model = step->model;
     const struct hello *hello = step->event->hello;
     const struct sched_limits *limits = &model->settings.limits;
+    int64_t grace_us = model->settings.grace_us;
     model_expect(step, STATUS_OK, "hello");
     uint32_t old = find_uid(model, hello->uid[0]);
     if (old < MODEL_SESSIONS)
@@ -110,6 +112,7 @@ void model_hello(const struct model_step *step)
                                             : model->settings.heartbeat_us,
         .seen_mono_us = step->now.mono_us,
         .lost_mono_us = TIME_US_NEVER,
+        .resume_end_mono_us = step->now.mono_us + (grace_us < US_PER_S ? US_PER_S : grace_us),
         .queue_count = hello->queue_count,
     };
     for (uint32_t i = 0; i < hello->queue_count; i++) {
@@ -170,6 +173,30 @@ static void end_sessions(const struct model_step *step, bool may_wait)
             model_fail(model, "session %u should be lost", i);
         if (is_lost)
             model_end_session(step, i, true);
+    }
+}
+
+/* A session that announces fewer leases than it said is waited for no longer. After a stall the
+ * core may wait a little, so it shows whether it did. */
+static void end_announcing(const struct model_step *step, bool may_wait)
+{
+    struct model *model = step->model;
+    for (uint32_t i = 0; i < MODEL_SESSIONS; i++) {
+        const struct model_session *session = &model->sessions[i];
+        struct sched_session_view view;
+        if (!session->is_there || !session->resume_left)
+            continue;
+        if (!sched_view_session(model->core->sched, i, &view)) {
+            model_fail(model, "session %u is not there", i);
+            continue;
+        }
+        bool is_due = session->resume_end_mono_us <= step->now.mono_us;
+        if (!view.announcing && !is_due)
+            model_fail(model, "session %u was given up too early", i);
+        if (view.announcing && is_due && !may_wait)
+            model_fail(model, "session %u is waited for for ever", i);
+        if (!view.announcing)
+            all_announced(step, i);
     }
 }
 
@@ -260,6 +287,7 @@ void model_time(const struct model_step *step)
         model->hold_mono_us = step->now.mono_us + US_PER_S;
     bool may_wait = step->now.mono_us < model->hold_mono_us;
     end_sessions(step, may_wait);
+    end_announcing(step, may_wait);
     end_leases(step, may_wait);
     model->time_wall_us = step->now.wall_us;
     for (struct model_record *record = model_first(model); record < model_end(model); record++)
@@ -337,6 +365,9 @@ static void check_receiver(const struct model_step *step, const struct effect *e
         model_fail(model, "a task for session %u, which is not connected", effect->session);
     if (!session->works_on[queue])
         model_fail(model, "session %u does not work on q%u", effect->session, queue);
+    if (!effect->request && session->resume_left)
+        model_fail(model, "a task for session %u, which has %u leases to announce", effect->session,
+                   session->resume_left);
     if (!effect->request && model_count_leases(model, effect->session, false) >= session->credit)
         model_fail(model, "session %u has no credit left", effect->session);
 }

@@ -41,6 +41,7 @@ static void draw_character(struct sim *sim)
         .syncs = fault_rate(dice, 1000),
         .takes = fault_rate(dice, 40),
         .lost_deliveries = fault_rate(dice, 50),
+        .forgets = fault_rate(dice, 300),
         .slices = dice_chance(dice, 300) ? 1000 : 50 + dice_below(dice, 900),
         .slice_most = dice_chance(dice, 300) ? 100 : 1 + dice_below(dice, 6),
         .commit_crashes = fault_rate(dice, 600),

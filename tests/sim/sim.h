@@ -198,7 +198,7 @@ struct sim_character {
     uint32_t keys, workers, clients;
     uint32_t lease_ms, heartbeat_ms, credit;
     uint32_t breaks, invisible, freezes, worker_crashes, host_crashes, stalls, wall_steps;
-    uint32_t failing, syncs, takes, lost_deliveries;
+    uint32_t failing, syncs, takes, lost_deliveries, forgets;
     uint32_t slices, slice_most; /* how often there is one, and of how many items at most */
     uint32_t commit_crashes;     /* the host dies soon after a commit */
 };

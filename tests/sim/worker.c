@@ -179,7 +179,8 @@ static void come_back(struct sim *sim, uint32_t number, const struct packet *pac
         peer_send(sim, number, (struct packet){.kind = PACKET_CREDIT, .number = peer->credit});
     for (int i = 0; i < SIM_TASKS_MAX; i++) {
         const struct sim_task *task = &peer->tasks[i];
-        if (is_to_announce(task))
+        bool is_forgotten = !sim->is_quiet && dice_chance(&sim->dice, sim->character.forgets);
+        if (is_to_announce(task) && !is_forgotten)
             peer_send(sim, number,
                       (struct packet){.kind = PACKET_RESUME,
                                       .id = ++peer->ids,

@@ -253,6 +253,96 @@ static void until_it_has_announced_all_it_is_granted_nothing(void **state)
     story_take_task(story, A, "feed");
 }
 
+/* A hello that miscounts, or a worker that is stopped in between, would be idle for ever. */
+static void what_is_not_announced_within_the_grace_is_given_up_and_work_comes_again(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 3);
+    PUT(story, "a");
+    PUT(story, "b");
+    struct story_task a = story_take_task(story, A, "a");
+    story_take_task(story, A, "b");
+    HELLO(story, A, .credit = 3, .resume = 2);
+    EXPECT(STATUS_OK, story_resume(story, A, &a));
+    assert_int_equal(view_session(story, A).announcing, 1);
+    PUT(story, "c", .has_rank = true, .rank = 1);
+    story_pass_s(story, 4.999999);
+    story_expect_no_task(story, A);
+    EXPECT_RECORD(story, "b", RECORD_LEASED, 0);
+    story_pass_us(story, 1);
+    assert_int_equal(view_session(story, A).announcing, 0);
+    assert_int_equal(story_take_task(story, A, "b").task.crashes, 0);
+    story_take_task(story, A, "c");
+    EXPECT(STATUS_OK, REPORT(story, A, &a, .in_s = 60));
+    assert_int_equal(story_numbers(story, "q").totals.given_back, 1);
+}
+
+static void what_is_announced_after_that_is_its_own_unless_somebody_else_has_it(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 2);
+    PUT(story, "a");
+    PUT(story, "b");
+    struct story_task a = story_take_task(story, A, "a");
+    struct story_task b = story_take_task(story, A, "b");
+    HELLO(story, A, .resume = 2);
+    story_pass_s(story, 5);
+    HELLO(story, B, .credit = 1);
+    story_take_task(story, B, "a");
+    EXPECT(STATUS_STALE, story_resume(story, A, &a));
+    EXPECT(STATUS_OK, story_resume(story, A, &b));
+    EXPECT_RECORD(story, "b", RECORD_LEASED, 0);
+    EXPECT(STATUS_OK, REPORT(story, A, &b, .in_s = 60));
+}
+
+static void a_broken_connection_is_waited_for_however_long_announcements_may_take(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 1, .heartbeat_ms = 100);
+    PUT(story, "feed");
+    struct story_task task = story_take_task(story, A, "feed");
+    HELLO(story, A, .credit = 1, .heartbeat_ms = 100, .resume = 1);
+    story_break_connection(story, A, 8);
+    story_pass_s(story, 7.999999);
+    EXPECT_RECORD(story, "feed", RECORD_READY, 0);
+    assert_int_equal(story->peers[A].losses + story->peers[A].pings, 0);
+    HELLO(story, A, .resume = 1);
+    EXPECT(STATUS_OK, story_resume(story, A, &task));
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 60));
+}
+
+static void after_a_stall_announcements_are_read_before_they_are_given_up(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 1);
+    PUT(story, "feed");
+    struct story_task task = story_take_task(story, A, "feed");
+    HELLO(story, A, .credit = 1, .resume = 1);
+    story_stall_s(story, 10);
+    story_turn_late(story, 10);
+    EXPECT_RECORD(story, "feed", RECORD_LEASED, 0);
+    EXPECT(STATUS_OK, story_resume(story, A, &task));
+    story_pass_s(story, 1);
+    EXPECT_RECORD(story, "feed", RECORD_LEASED, 0);
+    assert_int_equal(story_numbers(story, "q").totals.given_back, 0);
+}
+
+static void without_a_grace_there_is_a_second_to_announce(void **state)
+{
+    struct story *story = *state;
+    story->settings.grace_us = 0;
+    sched_set_settings(story->sched, &story->settings);
+    HELLO(story, A, .credit = 1);
+    PUT(story, "feed");
+    struct story_task task = story_take_task(story, A, "feed");
+    HELLO(story, A, .credit = 1, .resume = 1);
+    story_pass_s(story, 0.999999);
+    EXPECT(STATUS_OK, story_resume(story, A, &task));
+    HELLO(story, A, .credit = 1, .resume = 1);
+    story_pass_s(story, 1);
+    assert_true(story_take_task(story, A, "feed").task.name.lease > task.task.name.lease);
+}
+
 static void without_anything_to_announce_all_is_given_back_at_once(void **state)
 {
     struct story *story = *state;
@@ -340,6 +430,11 @@ int main(void)
         STORY(it_is_back_in_time_and_keeps_what_it_announces),
         STORY(what_it_does_not_announce_is_given_back_uncounted_when_all_is_announced),
         STORY(until_it_has_announced_all_it_is_granted_nothing),
+        STORY(what_is_not_announced_within_the_grace_is_given_up_and_work_comes_again),
+        STORY(what_is_announced_after_that_is_its_own_unless_somebody_else_has_it),
+        STORY(a_broken_connection_is_waited_for_however_long_announcements_may_take),
+        STORY(after_a_stall_announcements_are_read_before_they_are_given_up),
+        STORY(without_a_grace_there_is_a_second_to_announce),
         STORY(without_anything_to_announce_all_is_given_back_at_once),
         STORY(a_report_counts_for_a_lease_that_was_not_announced),
         STORY(what_was_never_announced_runs_out_uncounted),
