@@ -185,6 +185,7 @@ static void reserve(struct sched *sched, uint64_t end)
 {
     if (end > sched->reserved_end)
         sched->reserved_end = end;
+    sched->work_mono_us = 0;
 }
 
 /* --- stepping --------------------------------------------------------------------------------- */
@@ -231,6 +232,8 @@ static void pass_time(struct sched *sched, const struct event *event, struct eff
         sched->hold_mono_us = event->now.mono_us + STALL_HOLD_US;
     if (event->now.mono_us >= grace_end_us(sched))
         load_end_grace(sched, event->now);
+    if (event->now.mono_us >= sched->work_mono_us)
+        sched->work_mono_us = 0;
     if (event->now.mono_us >= sched->hold_mono_us) {
         session_pass_time(sched, event->now, effects);
         lease_expire(sched, event->now, effects);
@@ -249,6 +252,9 @@ static void work(struct sched *sched, const struct event *event, struct effects 
         change_kick_slice(sched, sched->queues[i], &budget, event->now, effects);
         sync_slice(sched, sched->queues[i], &budget, event->now, effects);
     }
+    /* Nothing went on, for numbers or memory are out: the caller would ask again and again. */
+    if (budget == event->budget && sched_has_work(sched))
+        sched->work_mono_us = event->now.mono_us + PUT_OFF_US;
 }
 
 /* The sealed batch is on disk. */
@@ -367,11 +373,15 @@ int64_t sched_next_mono_us(const struct sched *sched)
     int64_t next = least(ends, heap_first_time(&sched->take_ends));
     for (uint32_t i = 0; i < sched->drain_count; i++)
         next = least(next, sched->drains[i].deadline_mono_us);
+    if (sched->work_mono_us)
+        next = least(next, sched->work_mono_us);
     return least(next, grace_end_us(sched));
 }
 
 bool sched_has_work(const struct sched *sched)
 {
+    if (sched->work_mono_us)
+        return false;
     if (sched->is_letting_go)
         return true;
     for (uint32_t i = 0; i < sched->queue_count; i++) {

@@ -201,11 +201,12 @@ enum status sched_set_policy(struct sched *sched, struct bytes queue,
 enum status sched_step(struct sched *sched, const struct event *event, struct effects *effects);
 
 /* When EVENT_TIME is due next: by the wall clock (a record comes due) and by the monotonic one (a
- * lease, session, take or grace ends). TIME_US_NEVER: nothing is. 0: at once. */
+ * lease, session, take or grace ends, work goes on). TIME_US_NEVER: nothing is. 0: at once. */
 int64_t sched_next_wall_us(const struct sched *sched);
 int64_t sched_next_mono_us(const struct sched *sched);
 
-/* Whether EVENT_WORK has something to do. */
+/* Whether EVENT_WORK has something to do. Not while numbers or memory are out: then EVENT_TIME, or
+ * new numbers, bring it back. */
 bool sched_has_work(const struct sched *sched);
 
 /* Whether there is anything to seal. */

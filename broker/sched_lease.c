@@ -2,10 +2,7 @@
 
 #include "sched_internal.h"
 
-enum {
-    BACKOFF_DOUBLINGS_MAX = 40,
-    LOSE_AGAIN_US = 100000, /* what could not be lost for want of memory */
-};
+enum { BACKOFF_DOUBLINGS_MAX = 40 };
 
 /* --- found ------------------------------------------------------------------------------------ */
 
@@ -260,7 +257,7 @@ static void put_aside(struct sched *sched, uint32_t id, bool counted, struct mom
 {
     list_remove(sched, id);
     lease_at(sched, id)->unconfirmed = !counted;
-    heap_move(&sched->lease_ends, id, now.mono_us + LOSE_AGAIN_US);
+    heap_move(&sched->lease_ends, id, now.mono_us + PUT_OFF_US);
 }
 
 void lease_lose(struct sched *sched, uint32_t id, bool counted, struct moment now)

@@ -350,7 +350,6 @@ void load_let_go(struct sched *sched, uint32_t *budget, struct moment now)
         bool has_pending = record_at(sched, slot)->flags & FLAG_PENDING;
         if (has_pending && !pending_apply_lost(sched, slot, now, &due_us)) {
             record_move_to(sched, slot, PLACE_HELD); /* numbers or memory are out: later */
-            *budget = 0;
             return;
         }
         lease_place_uncounted(sched, slot, due_us, now);

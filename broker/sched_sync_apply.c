@@ -203,10 +203,8 @@ static void apply(struct sched *sched, struct queue *queue, uint32_t *budget, st
 {
     struct sync *sync = queue->sync;
     for (; *budget && !is_applied(sync) && !batch_is_full(sched); --*budget)
-        if (!apply_one(sched, queue, now, effects)) {
-            *budget = 0;
+        if (!apply_one(sched, queue, now, effects))
             return;
-        }
     if (!is_applied(sync) || sched_remove_row(sched, STORE_SYNCS, sync->generation, SYNC_MARKER))
         return;
     sync->status = STATUS_OK;

@@ -165,14 +165,25 @@ static void start(struct story *story)
     story_turn(story);
 }
 
-void story_crash(struct story *story)
+static void begin_again(struct story *story, bool is_disk_held)
 {
     sched_destroy(&story->sched);
-    story->is_in_flight = story->is_disk_held = false;
+    story->is_in_flight = false;
+    story->is_disk_held = is_disk_held;
     story->effects.count = 0;
     for (int who = 0; who < STORY_WHO_COUNT; who++)
         story->peers[who].session = UINT32_MAX;
     start(story);
+}
+
+void story_crash(struct story *story)
+{
+    begin_again(story, false);
+}
+
+void story_crash_and_hold_disk(struct story *story)
+{
+    begin_again(story, true);
 }
 
 static struct story *story_new(void)

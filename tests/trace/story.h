@@ -106,6 +106,8 @@ enum status story_act(struct story *story, enum story_who who, struct event even
 /* The core begins again with what is durable; nothing else is left. `story_settings` that were
  * changed hold from then on. */
 void story_crash(struct story *story);
+/* The same, and the disk is stuck from the first batch on: no number is reserved. */
+void story_crash_and_hold_disk(struct story *story);
 
 /* A batch that is sealed stays on its way until the disk goes on. */
 void story_hold_disk(struct story *story);
