@@ -35,7 +35,7 @@ bool record_json_read(struct record_json *reader, const char *line, size_t count
                       struct everdue_put *put);
 
 /* Adds the line that reads back as this record, without a newline: key, due, every, rank, group,
- * once, payload, memo; what is at its default is left out. */
+ * once, payload, memo; what is at its default is left out, and a due that is EVERDUE_ABSENT. */
 void record_json_write(struct text *text, const struct everdue_record *record);
 
 /* "waiting", "ready", "leased", "parked". */

@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "bounds.h"
+#include "bytes.h"
 #include "member.h"
 #include "moment.h"
 #include "quantity.h"
-#include "bytes.h"
 
 enum slot {
     SLOT_KEY,
@@ -177,7 +177,8 @@ static void add_time(struct text *text, const char *name, int64_t us)
 static void add_common(struct text *text, const struct everdue_record *record)
 {
     char duration[QUANTITY_TEXT_BYTES];
-    add_time(text, "due", record->due_us);
+    if (record->due_us != EVERDUE_ABSENT)
+        add_time(text, "due", record->due_us);
     if (record->every_us > 0) {
         json_add_name(text, "every");
         text_add_format(text, "\"%s\"", duration_format(record->every_us, duration));
