@@ -1,42 +1,15 @@
 /* everdue-broker: reads its options, raises its limits, runs the server. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sysexits.h>
-#include <unistd.h>
 
 #include "options.h"
 #include "quantity.h"
+#include "stopped.h"
 
 enum { DESCRIPTORS_SPARE = 512, SESSIONS_LEAST = 64 };
-
-static void print_line(const char *line, void *user)
-{
-    (void)user;
-    puts(line);
-}
-
-static int check_store(const struct options *options)
-{
-    if (access(options->directory, F_OK)) {
-        fprintf(stderr, "everdue-broker: %s: %s; name the directory of a store\n",
-                options->directory, strerror(errno));
-        return EX_NOINPUT;
-    }
-    enum status status = options->action == ACTION_CHECK_STORE
-                             ? store_check_lmdb(options->directory, print_line, NULL)
-                             : store_dump_lmdb(options->directory, print_line, NULL);
-    if (status == STATUS_OK)
-        return EX_OK;
-    fprintf(stderr, "everdue-broker: %s: %s\n", options->directory, status_text(status));
-    return status == STATUS_LOCKED      ? EX_UNAVAILABLE
-           : status == STATUS_CORRUPT   ? EX_DATAERR
-           : status == STATUS_NOT_FOUND ? EX_NOINPUT
-                                        : EX_IOERR;
-}
 
 /* A connection costs a descriptor; without any left libzmq aborts or spins, so it never comes to
  * that. */
@@ -122,7 +95,7 @@ int main(int argc, char **argv)
     umask(0077);
     int code = options_read(options, argc, argv);
     if (!code && options->action >= ACTION_CHECK_STORE) {
-        code = check_store(options);
+        code = stopped_run(options);
     } else if (!code && options->action == ACTION_RUN) {
         log_open("everdue-broker", options->log_format, options->log_level);
         say_what_is_weaker(options);

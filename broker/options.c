@@ -25,6 +25,7 @@ struct flags {
     unsigned counts[SETTINGS];
     const char *config;
     const char *directory;
+    const char *queue;
     enum options_action action;
 };
 
@@ -192,6 +193,27 @@ static int finish_store(struct options *options)
     return 0;
 }
 
+/* The directory of a stopped broker: as it is named, else the one that --store chooses. */
+static int finish_stopped(struct options *options, const struct flags *flags)
+{
+    const char *named = flags->directory;
+    bool has_records = options->action != ACTION_CHECK_STORE;
+    if (options->queue && (!has_records || !bytes_are_queue_name(bytes_of(options->queue))))
+        return complain(options, EX_USAGE, "--queue \"%s\": %s", options->queue,
+                        has_records ? "that is no name of a queue" : "it goes with --dump-store");
+    if (!named) {
+        int code = finish_store(options);
+        if (!code && !options->directory[0])
+            code = complain(options, EX_USAGE, "the store is memory; name the directory of one");
+        return code;
+    }
+    if (strncmp(named, "lmdb:", 5) == 0)
+        named += 5;
+    if (!named[0] || set_text(options->directory, PATH_BYTES, named))
+        return complain(options, EX_USAGE, "that is no name of a directory");
+    return 0;
+}
+
 static int read_all(struct options *options, const struct flags *flags)
 {
     char variable[64];
@@ -207,14 +229,21 @@ static int read_all(struct options *options, const struct flags *flags)
     int code = read_environment(options);
     if (!code)
         code = apply_flags(options, flags);
-    if (!code && flags->directory && set_text(options->directory, PATH_BYTES, flags->directory))
-        code = complain(options, EX_USAGE, "the name of the directory is too long");
+    options->queue = flags->queue;
     return code;
 }
 
 /* --- the command line ------------------------------------------------------------------------- */
 
-enum { KEY_CONFIG = 0x1000, KEY_CHECK_CONFIG, KEY_CHECK_STORE, KEY_DUMP_STORE, KEY_SETTING };
+enum {
+    KEY_CONFIG = 0x1000,
+    KEY_CHECK_CONFIG,
+    KEY_CHECK_STORE,
+    KEY_DUMP_STORE,
+
+    KEY_QUEUE,
+    KEY_SETTING
+};
 
 static error_t parse(int key, char *argument, struct argp_state *state)
 {
@@ -224,16 +253,27 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         flags->config = argument;
     } else if (key == KEY_CHECK_CONFIG) {
         flags->action = ACTION_CHECK_CONFIG;
-    } else if (key == KEY_CHECK_STORE || key == KEY_DUMP_STORE) {
+    } else if (key >= KEY_CHECK_STORE && key <= KEY_DUMP_STORE) {
+        if (flags->action >= ACTION_CHECK_STORE)
+            argp_error(state, "one of --check-store and --dump-store at a time");
         flags->action = key == KEY_CHECK_STORE ? ACTION_CHECK_STORE : ACTION_DUMP_STORE;
-        flags->directory = strncmp(argument, "lmdb:", 5) == 0 ? argument + 5 : argument;
+        if (argument)
+            flags->directory = argument;
+    } else if (key == KEY_QUEUE) {
+        flags->queue = argument;
     } else if (setting >= 0 && setting < SETTINGS) {
         if (flags->counts[setting] == ENDPOINTS_MAX)
             argp_error(state, "--%s comes too often", settings[setting].name);
         else
             flags->values[setting][flags->counts[setting]++] = argument ? argument : "true";
+    } else if (key == ARGP_KEY_ARG && !flags->directory) {
+        flags->directory = argument; /* of --check-store and its like; argp gives it last */
     } else if (key == ARGP_KEY_ARG) {
-        argp_error(state, "\"%s\" is no option; everdue-broker takes no arguments", argument);
+        argp_error(state, "\"%s\" is one directory too many", argument);
+    } else if (key == ARGP_KEY_END && flags->action < ACTION_CHECK_STORE) {
+        const char *extra = flags->directory ? flags->directory : flags->queue;
+        if (extra)
+            argp_error(state, "\"%s\" is no option; everdue-broker takes no arguments", extra);
     } else {
         return ARGP_ERR_UNKNOWN;
     }
@@ -253,8 +293,12 @@ static void parse_flags(int argc, char **argv, struct flags *flags)
     static const struct argp_option fixed[] = {
         {"config", KEY_CONFIG, "FILE", 0, "Read settings from here (name = value)", 0},
         {"check-config", KEY_CHECK_CONFIG, NULL, 0, "Check the settings and exit", 0},
-        {"check-store", KEY_CHECK_STORE, "DIR", 0, "Verify the store of a stopped broker", 0},
-        {"dump-store", KEY_DUMP_STORE, "DIR", 0, "Print the store of a stopped broker", 0},
+        {"check-store", KEY_CHECK_STORE, "DIR", OPTION_ARG_OPTIONAL,
+         "Verify the store of a stopped broker (that of --store, unless named)", 0},
+        {"dump-store", KEY_DUMP_STORE, "DIR", OPTION_ARG_OPTIONAL,
+         "Print the store of a stopped broker as lines of JSON", 0},
+        {"queue", KEY_QUEUE, "QUEUE", 0,
+         "With --dump-store: only the records of this queue, as export writes them", 0},
     };
     enum { FIXED = sizeof(fixed) / sizeof(fixed[0]) };
     struct argp_option list[SETTINGS + FIXED + 1] = {{0}};
@@ -293,6 +337,8 @@ int options_read(struct options *options, int argc, char **argv)
         code = finish_access(options);
     if (!code && options->action <= ACTION_CHECK_CONFIG)
         code = finish_store(options);
+    if (!code && options->action >= ACTION_CHECK_STORE)
+        code = finish_stopped(options, &flags);
     if (code)
         fprintf(stderr, "everdue-broker: %s\n", options->why);
     else if (options->action == ACTION_CHECK_CONFIG)

@@ -18,13 +18,20 @@ struct queue_policy {
     struct sched_policy policy;
 };
 
-enum options_action { ACTION_RUN, ACTION_CHECK_CONFIG, ACTION_CHECK_STORE, ACTION_DUMP_STORE };
+/* From ACTION_CHECK_STORE on: what is done with the store of a stopped broker. */
+enum options_action {
+    ACTION_RUN,
+    ACTION_CHECK_CONFIG,
+    ACTION_CHECK_STORE,
+    ACTION_DUMP_STORE,
+};
 
 struct options {
     enum options_action action;
     char config[PATH_BYTES];
     char store[PATH_BYTES]; /* "memory" or "lmdb:DIR"; empty: the default directory */
     char directory[PATH_BYTES];
+    const char *queue; /* of a dump; NULL: all. Borrowed from argv */
     char endpoints[ENDPOINTS_MAX][TEXT_BYTES];
     const char *endpoint_list[ENDPOINTS_MAX + 1];
     unsigned endpoint_count;

@@ -279,6 +279,25 @@ struct sched_totals {
     uint64_t expired, lost, given_back, stale, late_accepted, parked_by_count;
 };
 
+/* What rows of the store tell without a sched. CORRUPT: no such row. Bytes are borrowed from it. */
+struct sched_queue_row {
+    struct bytes name;
+    bool is_paused;
+    struct sched_totals totals;
+};
+enum status sched_read_queue(struct bytes row, struct sched_queue_row *queue);
+
+/* The end of the reserved lease numbers, the next record number, the next generation. */
+enum { SCHED_META_NUMBERS = 3 };
+enum status sched_read_meta(struct bytes row, uint64_t numbers[SCHED_META_NUMBERS]);
+
+struct sched_pending_row {
+    bool run_now;
+    bool has_put;
+    struct put put;
+};
+enum status sched_read_pending(struct bytes row, struct sched_pending_row *pending);
+
 struct sched_numbers {
     uint64_t records, waiting, ready, leased, parked;
     uint64_t body_bytes;

@@ -5,7 +5,7 @@
 
 /* --- rows of meta and queues ------------------------------------------------------------------ */
 
-enum { META_FIELDS = 3, TOTALS = 15, COUNTS = 8, QUEUE_FIELDS = 6 };
+enum { TOTALS = 15, COUNTS = 8, QUEUE_FIELDS = 6 };
 
 /* The totals in the order in which they are stored. */
 static void list_totals(struct sched_totals *totals, uint64_t *list[TOTALS])
@@ -45,7 +45,7 @@ enum status meta_write_row(struct sched *sched, struct store_batch *batch)
     uint64_t wanted = sched_reserve_wanted(sched);
     struct wire_buffer bytes;
     wire_buffer_init(&bytes);
-    wire_write_array(&bytes, META_FIELDS);
+    wire_write_array(&bytes, SCHED_META_NUMBERS);
     wire_write_uint(&bytes, wanted ? wanted : sched->reserved_end);
     wire_write_uint(&bytes, sched->next_record);
     wire_write_uint(&bytes, sched->next_generation);
@@ -73,45 +73,74 @@ enum status queue_write_row(struct sched *sched, const struct queue *queue,
     return write_row(batch, STORE_QUEUES, queue->id, &bytes);
 }
 
-static enum status load_meta(struct sched *sched, const struct store_row *row, const uint8_t *bytes)
+enum status sched_read_meta(struct bytes row, uint64_t numbers[SCHED_META_NUMBERS])
 {
     struct wire_reader reader;
+    wire_reader_init(&reader, row.data, row.count);
+    uint32_t fields = wire_read_array(&reader, 16);
+    for (int i = 0; i < SCHED_META_NUMBERS; i++)
+        numbers[i] = wire_read_uint(&reader);
+    wire_skip_rest(&reader, fields, SCHED_META_NUMBERS);
+    return reader.status ? STATUS_CORRUPT : STATUS_OK;
+}
+
+static enum status load_meta(struct sched *sched, const struct store_row *row, const uint8_t *bytes)
+{
+    uint64_t numbers[SCHED_META_NUMBERS];
     if (row->a != META_NUMBERS)
         return STATUS_OK; /* a later version's */
-    wire_reader_init(&reader, bytes, row->count);
-    uint32_t fields = wire_read_array(&reader, 16);
-    sched->next_number = sched->reserved_end = wire_read_uint(&reader);
-    sched->next_record = wire_read_uint(&reader);
-    sched->next_generation = wire_read_uint(&reader);
-    wire_skip_rest(&reader, fields, META_FIELDS);
+    if (sched_read_meta((struct bytes){bytes, row->count}, numbers))
+        return STATUS_CORRUPT;
+    sched->next_number = sched->reserved_end = numbers[0];
+    sched->next_record = numbers[1];
+    sched->next_generation = numbers[2];
     bool is_sane = sched->next_number > 0 && sched->next_number <= MASK_BITS(53) &&
                    sched->next_record > 0 && sched->next_record <= MASK_BITS(40);
-    return reader.status || !is_sane ? STATUS_CORRUPT : STATUS_OK;
+    return is_sane ? STATUS_OK : STATUS_CORRUPT;
+}
+
+/* Up to the totals; `fields` is how many the row has. */
+static void read_queue(struct wire_reader *reader, struct sched_queue_row *row, uint32_t *fields)
+{
+    uint64_t *list[TOTALS];
+    *fields = wire_read_array(reader, 32);
+    row->name = wire_read_bytes(reader, QUEUE_NAME_BYTES_MAX);
+    row->is_paused = wire_read_bool(reader);
+    uint32_t totals = wire_read_array(reader, 64);
+    list_totals(&row->totals, list);
+    for (uint32_t i = 0; i < TOTALS; i++)
+        *list[i] = i < totals ? wire_read_uint(reader) : 0;
+    wire_skip_rest(reader, totals, TOTALS);
+}
+
+enum status sched_read_queue(struct bytes row, struct sched_queue_row *queue)
+{
+    struct wire_reader reader;
+    uint32_t fields;
+    wire_reader_init(&reader, row.data, row.count);
+    read_queue(&reader, queue, &fields);
+    return reader.status || !bytes_are_queue_name(queue->name) ? STATUS_CORRUPT : STATUS_OK;
 }
 
 static enum status load_queue(struct sched *sched, const struct store_row *row,
                               const uint8_t *bytes)
 {
     struct wire_reader reader;
+    struct sched_queue_row stored;
     struct queue *queue;
-    uint64_t *list[TOTALS];
+    uint32_t fields;
     wire_reader_init(&reader, bytes, row->count);
-    uint32_t fields = wire_read_array(&reader, 32);
-    struct bytes name = wire_read_bytes(&reader, QUEUE_NAME_BYTES_MAX);
+    read_queue(&reader, &stored, &fields);
     if (reader.status || row->a != sched->queue_count)
         return STATUS_CORRUPT;
-    enum status status = queue_require(sched, name, &queue);
+    enum status status = queue_require(sched, stored.name, &queue);
     if (status)
         return status == STATUS_NO_MEMORY ? status : STATUS_CORRUPT;
     if (queue->id != row->a)
         return STATUS_CORRUPT; /* the name came before */
     queue->is_dirty = false;
-    queue->is_paused = wire_read_bool(&reader);
-    uint32_t totals = wire_read_array(&reader, 64);
-    list_totals(&queue->totals, list);
-    for (uint32_t i = 0; i < TOTALS; i++)
-        *list[i] = i < totals ? wire_read_uint(&reader) : 0;
-    wire_skip_rest(&reader, totals, TOTALS);
+    queue->is_paused = stored.is_paused;
+    queue->totals = stored.totals;
     queue->synced_generation = wire_read_uint(&reader);
     queue->synced_status = (enum status)wire_read_int(&reader);
     sync_counts_read(&reader, &queue->synced_counts);

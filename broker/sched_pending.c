@@ -182,20 +182,26 @@ enum status pending_add(struct sched *sched, uint32_t slot, const struct put *gi
     return status;
 }
 
+enum status sched_read_pending(struct bytes row, struct sched_pending_row *pending)
+{
+    struct wire_reader reader;
+    if (row.count < 1)
+        return STATUS_CORRUPT;
+    pending->run_now = row.data[0] & PENDING_RUN_NOW;
+    pending->has_put = row.data[0] & PENDING_HAS_PUT;
+    if (!pending->has_put)
+        return row.count == 1 ? STATUS_OK : STATUS_CORRUPT;
+    wire_reader_init(&reader, row.data + 1, row.count - 1);
+    put_read(&reader, &pending->put);
+    return reader.status || reader.at != reader.end ? STATUS_CORRUPT : STATUS_OK;
+}
+
 enum status pending_load(struct sched *sched, uint32_t slot, const uint8_t *bytes, uint32_t count)
 {
-    struct put put;
-    struct wire_reader reader;
-    if (count < 1)
+    struct sched_pending_row row;
+    if (sched_read_pending((struct bytes){bytes, count}, &row) ||
+        (row.has_put && put_check(sched, &row.put)))
         return STATUS_CORRUPT;
-    if (bytes[0] & PENDING_HAS_PUT) {
-        wire_reader_init(&reader, bytes + 1, count - 1);
-        put_read(&reader, &put);
-        if (reader.status || reader.at != reader.end || put_check(sched, &put))
-            return STATUS_CORRUPT;
-    } else if (count != 1) {
-        return STATUS_CORRUPT;
-    }
     struct pending *pending = require_pending(sched, slot);
     return pending ? decode_pending(pending, bytes, count) : STATUS_NO_MEMORY;
 }

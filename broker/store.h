@@ -199,14 +199,9 @@ enum status store_backup(struct store *store, const char *directory, char *why, 
 enum status store_check_lmdb(const char *directory, void (*print)(const char *line, void *user),
                              void *user);
 
-/* For a stopped broker: everything that is stored, a line for each row, in the order of a load.
- *
- *   store 4f0c... owner 9a12... epoch 3 sequence 1817
- *   queues 1 0 64656661756c74
- *   records 17 state 90211 due_us 1763823600000000 failures 0 crashes 0 flags 1 body 93a9...
- *
- * Bytes are hexadecimal. Ends with a line that says what is wrong when something is. */
-enum status store_dump_lmdb(const char *directory, void (*print)(const char *line, void *user),
-                            void *user);
+/* For a stopped broker: everything that is stored, in the order of a load. Refuses a store with any
+ * damage. `why` has STORE_WHY_BYTES; it stays empty when the visitor ended the visit. OK, LOCKED,
+ * CORRUPT, IO, VERSION, or what the visitor returned. */
+enum status store_visit_lmdb(const char *directory, const struct store_visitor *visitor, char *why);
 
 #endif

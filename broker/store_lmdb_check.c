@@ -1,11 +1,9 @@
-/* store_lmdb_check.c - a stopped store, verified or printed. */
+/* store_lmdb_check.c - a stopped store, verified or visited. */
 #include "store_lmdb.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 enum { LINE_BYTES = 512 };
@@ -13,8 +11,6 @@ enum { LINE_BYTES = 512 };
 struct printer {
     void (*print)(const char *line, void *user);
     void *user;
-    char *line; /* grows with the longest row */
-    size_t room;
     uint64_t rows[STORE_TABLE_COUNT];
     uint64_t parked;
 };
@@ -143,65 +139,19 @@ enum status store_check_lmdb(const char *directory, void (*print)(const char *li
     return status;
 }
 
-/* --- dump ------------------------------------------------------------------------------------ */
+/* --- everything ------------------------------------------------------------------------------ */
 
-/* Prints `head`, then the bytes in hexadecimal. */
-static enum status print_line(struct printer *printer, const char *head, const uint8_t *bytes,
-                              size_t count)
+enum status store_visit_lmdb(const char *directory, const struct store_visitor *visitor, char *why)
 {
-    size_t head_bytes = strlen(head);
-    size_t needed = head_bytes + 2 * count + 1;
-    if (needed > printer->room) {
-        char *grown = realloc(printer->line, 2 * needed);
-        if (!grown)
-            return STATUS_NO_MEMORY;
-        printer->line = grown;
-        printer->room = 2 * needed;
-    }
-    memcpy(printer->line, head, head_bytes);
-    print_hex(printer->line + head_bytes, bytes, count);
-    printer->print(printer->line, printer->user);
-    return STATUS_OK;
-}
-
-static enum status dump_row(const struct store_row *row, const uint8_t *bytes, void *user)
-{
-    char head[LINE_BYTES];
-    snprintf(head, sizeof(head), "%s %" PRIu64 " %" PRIu64 " ", store_lmdb_table_names[row->table],
-             row->a, row->b);
-    return print_line(user, head, bytes, row->count);
-}
-
-static enum status dump_record(const struct store_state *state, const uint8_t *body, uint32_t count,
-                               void *user)
-{
-    char head[LINE_BYTES];
-    snprintf(head, sizeof(head),
-             "records %" PRIu64 " state %" PRIu64 " due_us %" PRId64
-             " failures %u crashes %u flags %u body ",
-             state->number, state->state, state->due_us, state->failures, state->crashes,
-             state->flags);
-    return print_line(user, head, body, count);
-}
-
-enum status store_dump_lmdb(const char *directory, void (*print)(const char *line, void *user),
-                            void *user)
-{
-    struct printer printer = {.print = print, .user = user};
-    struct store_visitor visitor = {dump_row, dump_record, &printer};
     struct store_lmdb_env env;
     struct store_lmdb_pages pages;
-    char why[STORE_WHY_BYTES] = "";
     int lock_fd = -1;
+    why[0] = '\0';
     enum status status = store_lmdb_env_open_stopped(&env, directory, &lock_fd, &pages, why);
-    if (!status) {
-        print_identity(&printer, &env.info);
-        status = store_lmdb_load(&env, &visitor, why);
-        store_lmdb_env_close(&env);
-        close(lock_fd);
-    }
     if (status)
-        print_text(&printer, "%s: %s", status_name(status), why);
-    free(printer.line);
+        return status;
+    status = store_lmdb_load(&env, visitor, why);
+    store_lmdb_env_close(&env);
+    close(lock_fd);
     return status;
 }

@@ -259,17 +259,6 @@ def test_a_damaged_store_is_refused_and_named(durable_broker):
     assert path in done.stderr and "data.mdb" in done.stderr and "--check-store" in done.stderr
 
 
-def test_a_store_that_is_checked_must_be_there(directory, durable_broker):
-    for option in ["--check-store", "--dump-store"]:
-        said = refused(option, directory / "none", code=NO_INPUT)
-        assert "none: No such file or directory" in said
-    durable_broker.everdue("put", "k", "1")
-    assert durable_broker.stop() == 0
-    store = durable_broker.store.removeprefix("lmdb:")
-    assert "all is well" in run("--check-store", store).stdout
-    assert "records 1 state" in run("--dump-store", store).stdout
-
-
 def test_memory_is_said_aloud(broker):
     assert "kept in memory only: a restart forgets them" in broker.process.text()
 

@@ -1,4 +1,4 @@
-/* test_store_files.c - backups, checks, dumps, versions, and a second owner. */
+/* test_store_files.c - backups, checks, visits, versions, and a second owner. */
 #include "store.h"
 
 #include <inttypes.h>
@@ -175,10 +175,30 @@ static void a_check_counts_what_is_there_and_says_that_all_is_well(void **state)
     free(model);
 }
 
-static void a_dump_prints_a_line_for_each_row(void **state)
+static enum status add_row(const struct store_row *row, const uint8_t *bytes, void *user)
+{
+    char line[128];
+    snprintf(line, sizeof(line), "row %d %" PRIu64 " %.*s", (int)row->table, row->a,
+             (int)row->count, (const char *)bytes);
+    add_line(line, user);
+    return STATUS_OK;
+}
+
+static enum status add_record(const struct store_state *state, const uint8_t *body, uint32_t count,
+                              void *user)
+{
+    char line[128];
+    snprintf(line, sizeof(line), "record %" PRIu64 " due_us %" PRId64 " %.*s", state->number,
+             state->due_us, (int)count, (const char *)body);
+    add_line(line, user);
+    return STATUS_OK;
+}
+
+static void a_stopped_store_is_visited_row_by_row(void **state)
 {
     (void)state;
     struct lines lines = {""};
+    char why[STORE_WHY_BYTES];
     struct store_options options = help_options(directory);
     struct store *store = help_open(&options);
     struct store_fence fence = store->fence;
@@ -186,17 +206,16 @@ static void a_dump_prints_a_line_for_each_row(void **state)
     struct store_row queue = {.table = STORE_QUEUES, .a = 1, .count = 7};
     struct store_row record = {.table = STORE_RECORDS, .a = 17, .count = 2};
     struct store_state known = {17, 90211, 1763823600000000, 1, 2, STATE_PRESENT, {0}};
+    const struct store_visitor visitor = {add_row, add_record, &lines};
     assert_true(store_batch_add_row(batch, &queue, "default"));
-    assert_true(store_batch_add_row(batch, &record, "\x93\xa9"));
+    assert_true(store_batch_add_row(batch, &record, "hi"));
     assert_true(store_batch_add_state(batch, &known));
     assert_int_equal(help_commit(store, &fence, batch), STATUS_OK);
+    assert_int_equal(store_visit_lmdb(directory, &visitor, why), STATUS_LOCKED);
+    assert_non_null(strstr(why, "another process"));
     store_destroy(&store);
-    assert_int_equal(store_dump_lmdb(directory, add_line, &lines), STATUS_OK);
-    const char *rest = strchr(lines.text, '\n');
-    assert_non_null(rest);
-    assert_string_equal(rest + 1, "queues 1 0 64656661756c74\n"
-                                  "records 17 state 90211 due_us 1763823600000000 failures 1 "
-                                  "crashes 2 flags 1 body 93a9\n");
+    assert_int_equal(store_visit_lmdb(directory, &visitor, why), STATUS_OK);
+    assert_string_equal(lines.text, "row 1 1 default\nrecord 17 due_us 1763823600000000 hi\n");
     store_batch_destroy(&batch);
 }
 
@@ -269,7 +288,7 @@ int main(void)
         STORE_TEST(a_backup_has_the_content_and_an_identity_of_its_own),
         STORE_TEST(a_backup_beside_commits_and_checkpoints_is_one_moment_of_them),
         STORE_TEST(a_check_counts_what_is_there_and_says_that_all_is_well),
-        STORE_TEST(a_dump_prints_a_line_for_each_row),
+        STORE_TEST(a_stopped_store_is_visited_row_by_row),
         STORE_TEST(a_store_of_a_newer_version_is_refused),
         STORE_TEST(another_process_that_raised_the_epoch_fences_off_the_first),
     };

@@ -1,0 +1,137 @@
+"""--check-store and --dump-store: the store of a broker that does not run."""
+
+import base64
+import json
+import os
+import subprocess
+
+import pytest
+
+from conftest import PROGRAMS, environment
+
+USAGE, NO_INPUT, UNAVAILABLE = 64, 66, 69
+
+
+def tool(*arguments, env=None):
+    return subprocess.run([PROGRAMS / "everdue-broker", *map(str, arguments)], capture_output=True,
+                          text=True, encoding="utf-8", timeout=20, check=False,
+                          env=environment() | (env or {}))
+
+
+def lines(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture(name="filled")
+def _filled(durable_broker, directory):
+    """A stopped broker; yields (directory of the store, what export said of each queue)."""
+    records = [{"key": f"r{i}", "due": f"2030-01-01T00:00:{i % 60:02}.000001Z", "every": "15m",
+                "rank": i - 20, "group": "g", "payload": {"n": i}, "memo": [i]} for i in range(50)]
+    records += [{"key": "bytes \U0001f600 \"quoted\"", "due": 0, "once": True,
+                 "payload_b64": base64.b64encode(bytes(range(256))).decode()},
+                {"key": "bare", "due": "2031-01-01T00:00:00Z"}]
+    file = directory / "set.jsonl"
+    file.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    durable_broker.everdue("sync", str(file))
+    durable_broker.everdue("put", "other", "1", "--queue", "hosts", "--in", "1h")
+    durable_broker.everdue("put", "bad", "--queue", "hosts", "--in", "0s")
+    lease = durable_broker.lines("take", "--queue", "hosts")[0]["lease"]
+    durable_broker.everdue("report", lease, '{"outcome":"park","error":"no route"}')
+    exports = {queue: durable_broker.everdue("export", "--queue", queue).stdout
+               for queue in ["default", "hosts"]}
+    assert durable_broker.stop() == 0
+    return durable_broker.store.removeprefix("lmdb:"), exports
+
+
+def test_a_dump_of_a_queue_is_its_export(filled):
+    store, exports = filled
+    for queue, export in exports.items():
+        done = tool("--dump-store", store, "--queue", queue)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert sorted(done.stdout.splitlines()) == sorted(export.splitlines())
+
+
+def test_a_dump_synced_into_a_new_broker_gives_the_same_export(filled, brokers, directory):
+    store, exports = filled
+    file = directory / "dump.jsonl"
+    file.write_text(tool("--dump-store", store, "--queue", "default").stdout, encoding="utf-8")
+    other = brokers(store="memory")
+    other.everdue("sync", str(file))
+    export = other.everdue("export").stdout
+    assert sorted(export.splitlines()) == sorted(exports["default"].splitlines())
+
+
+def test_a_dump_of_all_shows_queue_state_counts_and_the_other_tables(filled):
+    store, _ = filled
+    done = tool("--dump-store", store)
+    assert (done.returncode, done.stderr) == (0, "")
+    seen = lines(done.stdout)
+    queues = {row["queue"]: row for row in seen if row.get("table") == "queues"}
+    assert queues["default"]["records"] == 52 and queues["hosts"]["created_total"] == 2
+    assert queues["hosts"]["reports_park_total"] == 1 and not queues["hosts"]["paused"]
+    records = {row["key"]: row for row in seen if "table" not in row}
+    assert len(records) == 54
+    assert records["r7"]["state"] == "waiting" and records["r7"]["queue"] == "default"
+    assert records["bad"]["state"] == "parked" and records["bad"]["error"] == "no route"
+    assert (records["bad"]["failures"], records["bad"]["crashes"]) == (0, 0)
+    assert any(row.get("table") == "meta" and row["next_record"] == 55 for row in seen)
+
+
+def test_changes_that_wait_are_shown(durable_broker):
+    durable_broker.everdue("put", "k", "1")
+    assert durable_broker.lines("take")[0]["key"] == "k"
+    durable_broker.everdue("put", "k", '{"new":true}', "--rank", "3")
+    durable_broker.kill()
+    seen = lines(tool("--dump-store", durable_broker.store).stdout)
+    changes = [row["change"] for row in seen if row.get("table") == "pending"]
+    assert [(row["key"], row["rank"], row["payload"]) for row in changes] == [
+        ("k", 3, {"new": True})]
+
+
+def test_the_store_is_named_in_any_of_its_forms(filled):
+    store, _ = filled
+    for arguments in [["--check-store", store], ["--check-store", f"lmdb:{store}"],
+                      [f"--check-store={store}"], ["--check-store", "--store", f"lmdb:{store}"],
+                      ["--store", f"lmdb:{store}", "--check-store"]]:
+        done = tool(*arguments)
+        assert done.returncode == 0 and "all is well" in done.stdout, arguments
+    done = tool("--check-store", env={"EVERDUE_STORE": f"lmdb:{store}"})
+    assert done.returncode == 0 and "all is well" in done.stdout
+
+
+@pytest.mark.parametrize("arguments, why", [
+    (["--check-store", "--store", "memory"], "the store is memory; name the directory of one"),
+    (["--check-store", "a", "b"], '"b" is one directory too many'),
+    (["--check-store", "a", "--dump-store", "a"], "at a time"),
+    (["--check-store", "a", "--queue", "q"], "it goes with --dump-store"),
+    (["--dump-store", "a", "--queue", "no name"], "that is no name of a queue"),
+    (["--dump-store", "lmdb:"], "that is no name of a directory"),
+    (["stray"], '"stray" is no option'),
+    (["--queue", "q"], '"q" is no option'),
+])
+def test_what_is_no_store_of_a_stopped_broker_is_refused(arguments, why):
+    done = tool(*arguments)
+    assert done.returncode == USAGE and why in done.stderr and not done.stdout
+
+
+def test_a_store_that_is_looked_at_must_be_there_and_have_the_queue(filled, directory):
+    store, _ = filled
+    for option in ["--check-store", "--dump-store"]:
+        done = tool(option, directory / "none")
+        assert done.returncode == NO_INPUT and "none: No such file or directory" in done.stderr
+    done = tool("--dump-store", store, "--queue", "nobody")
+    assert done.returncode == 1 and not done.stdout
+    assert 'no queue "nobody"' in done.stderr and "hosts (2 records)" in done.stderr
+
+
+def test_a_store_that_is_in_use_is_refused(durable_broker):
+    done = tool("--dump-store", durable_broker.store)
+    assert done.returncode == UNAVAILABLE and str(durable_broker.process.pid) in done.stderr
+
+
+def test_a_dump_that_cannot_be_written_fails(filled):
+    store, _ = filled
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run([PROGRAMS / "everdue-broker", "--dump-store", store], stdout=full,
+                              stderr=subprocess.PIPE, timeout=20, check=False, env=os.environ)
+    assert done.returncode == 74 and done.stderr
