@@ -262,6 +262,23 @@ static void over_the_backlog_only_puts_are_busy_and_nothing_is_changed(void **st
     EXPECT(STATUS_CREATED, PUT(story, "c"));
 }
 
+static void over_the_backlog_lines_of_a_set_are_not_busy(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, CLIENT);
+    struct story_set set;
+    EXPECT(STATUS_OK, SYNC_BEGIN(story, CLIENT, &set));
+    story->settings.limits.backlog_max = 1;
+    apply_limits(story);
+    story_hold_disk(story);
+    PUT(story, "a", .in_s = 5);
+    EXPECT(STATUS_BUSY, PUT(story, "b", .in_s = 5));
+    EXPECT(STATUS_CREATED, SYNC_LINE(story, CLIENT, &set, "b", .in_s = 5));
+    EXPECT(STATUS_OK, SYNC_COMMIT(story, CLIENT, &set));
+    story_release_disk(story);
+    EXPECT_RECORD(story, "b", RECORD_WAITING, 5);
+}
+
 /* --- no numbers ------------------------------------------------------------------------------- */
 
 /* Long work that cannot go on must not keep the broker awake: it is tried ten times a second. */
@@ -345,6 +362,7 @@ int main(void)
         STORY(sessions_over_the_limit_are_refused_until_another_ends),
         STORY(credit_over_the_limit_is_cut_to_it),
         STORY(over_the_backlog_only_puts_are_busy_and_nothing_is_changed),
+        STORY(over_the_backlog_lines_of_a_set_are_not_busy),
         STORY(letting_go_waits_quietly_for_numbers),
         STORY(a_kick_of_all_waits_quietly_for_numbers),
         STORY(a_sync_waits_quietly_for_numbers),

@@ -246,6 +246,29 @@ static void an_every_that_is_cleared_while_it_is_out_counts_once_more(void **sta
     assert_int_equal(story_view(story, "feed").every_us, 0);
 }
 
+/* Like in a report. */
+static void a_due_wins_over_in(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 1);
+    PUT(story, "feed", .due_s = 77, .in_s = 5);
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 77);
+    PUT(story, "feed", .due_s = 0.5, .in_s = 99);
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 0.5);
+    story_pass_s(story, 0.5);
+    struct story_task task = story_take_task(story, A, "feed");
+    EXPECT(STATUS_PENDING, PUT(story, "feed", .due_s = 66, .in_s = 5));
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 9));
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 66);
+    struct story_set set;
+    EXPECT(STATUS_OK, SYNC_BEGIN(story, CLIENT, &set, .due_take = true));
+    EXPECT(STATUS_CHANGED, SYNC_LINE(story, CLIENT, &set, "feed", .due_s = 55, .in_s = 5));
+    EXPECT(STATUS_CREATED, SYNC_LINE(story, CLIENT, &set, "new", .due_s = 44, .in_s = 5));
+    EXPECT(STATUS_OK, SYNC_COMMIT(story, CLIENT, &set));
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 55);
+    EXPECT_RECORD(story, "new", RECORD_WAITING, 44);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -253,6 +276,7 @@ int main(void)
         STORY(a_new_record_without_a_due_is_due_now),
         STORY(fields_that_are_not_given_are_kept),
         STORY(every_and_group_can_be_cleared),
+        STORY(a_due_wins_over_in),
         STORY(a_put_moves_a_waiting_record),
         STORY(a_put_moves_a_ready_record),
         STORY(a_parked_record_stays_parked),

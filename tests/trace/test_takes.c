@@ -217,6 +217,90 @@ after_a_restart_a_detached_lease_is_reported_while_nobody_else_has_the_record(vo
     EXPECT_RECORD(story, "feed", RECORD_WAITING, 60);
 }
 
+/* Leases are not written to disk, and nobody would come back for this one. */
+static void
+after_a_restart_a_detached_lease_is_stale_once_somebody_else_has_the_record(void **state)
+{
+    struct story *story = *state;
+    struct story_task task = take_feed(story, true);
+    story_crash(story);
+    HELLO(story, A, .credit = 1);
+    struct story_task other = story_take_task(story, A, "feed");
+    assert_int_equal(other.task.crashes, 0);
+    HELLO(story, CLIENT);
+    EXPECT(STATUS_STALE, REPORT(story, CLIENT, &task, .in_s = 60));
+    EXPECT(STATUS_OK, REPORT(story, A, &other, .in_s = 30));
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 30);
+}
+
+static struct story_task restart_with_a_grace(struct story *story)
+{
+    struct story_task task = take_feed(story, true);
+    HELLO(story, A, .credit = 1);
+    story_crash(story);
+    HELLO(story, CLIENT);
+    assert_true(story_numbers(story, "q").is_in_grace);
+    return task;
+}
+
+static void in_the_grace_a_detached_lease_is_reported_but_not_touched(void **state)
+{
+    struct story *story = *state;
+    struct story_task task = restart_with_a_grace(story);
+    EXPECT_RECORD(story, "feed", RECORD_LEASED, 0);
+    EXPECT(STATUS_STALE, story_touch(story, CLIENT, &task, 60000));
+    EXPECT(STATUS_STALE, story_give_back(story, CLIENT, &task));
+    EXPECT(STATUS_OK, REPORT(story, CLIENT, &task, .in_s = 60));
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 60);
+}
+
+static void
+after_the_grace_a_detached_lease_is_reported_while_nobody_else_has_the_record(void **state)
+{
+    struct story *story = *state;
+    struct story_task task = restart_with_a_grace(story);
+    story_pass_s(story, 5);
+    EXPECT_RECORD(story, "feed", RECORD_READY, 0);
+    EXPECT(STATUS_OK, REPORT(story, CLIENT, &task, .in_s = 60));
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 65);
+}
+
+static void a_detached_lease_that_is_announced_ends_with_its_session(void **state)
+{
+    struct story *story = *state;
+    struct story_task task = take_feed(story, true);
+    HELLO(story, A, .resume = 1);
+    EXPECT(STATUS_OK, story_resume(story, A, &task));
+    story_break_connection(story, A, 0);
+    EXPECT_RECORD(story, "feed", RECORD_READY, 0);
+}
+
+static void a_bound_lease_is_announced_like_any_other(void **state)
+{
+    struct story *story = *state;
+    struct story_task task = take_feed(story, false);
+    PUT(story, "streamed");
+    HELLO(story, CLIENT, .credit = 1, .resume = 1);
+    EXPECT(STATUS_OK, story_resume(story, CLIENT, &task));
+    EXPECT_RECORD(story, "feed", RECORD_LEASED, 0);
+    story_take_task(story, CLIENT, "streamed"); /* it uses no credit still */
+    HELLO(story, CLIENT);
+    EXPECT_RECORD(story, "feed", RECORD_READY, 0);
+}
+
+static void after_a_restart_a_bound_lease_uses_credit(void **state)
+{
+    struct story *story = *state;
+    struct story_task task = take_feed(story, false);
+    story_crash(story);
+    HELLO(story, CLIENT, .credit = 1, .resume = 1);
+    EXPECT(STATUS_OK, story_resume(story, CLIENT, &task));
+    PUT(story, "streamed");
+    story_expect_no_task(story, CLIENT);
+    EXPECT(STATUS_OK, REPORT(story, CLIENT, &task, .in_s = 60));
+    story_take_task(story, CLIENT, "streamed");
+}
+
 /* --- sessions that end ------------------------------------------------------------------------ */
 
 static void a_take_goes_with_its_connection(void **state)
@@ -302,6 +386,12 @@ int main(void)
         STORY(a_detached_lease_runs_out_and_counts_as_a_crash),
         STORY(a_detached_lease_is_touched_and_given_back_by_anybody),
         STORY(after_a_restart_a_detached_lease_is_reported_while_nobody_else_has_the_record),
+        STORY(after_a_restart_a_detached_lease_is_stale_once_somebody_else_has_the_record),
+        STORY(in_the_grace_a_detached_lease_is_reported_but_not_touched),
+        STORY(after_the_grace_a_detached_lease_is_reported_while_nobody_else_has_the_record),
+        STORY(a_detached_lease_that_is_announced_ends_with_its_session),
+        STORY(a_bound_lease_is_announced_like_any_other),
+        STORY(after_a_restart_a_bound_lease_uses_credit),
         STORY(a_take_goes_with_its_connection),
         STORY(a_take_goes_with_a_session_that_begins_again),
         STORY(a_take_out_of_its_bounds_is_refused),
