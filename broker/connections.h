@@ -12,11 +12,13 @@
 
 struct connection {
     int64_t since_mono_us;
-    uint64_t taken_bytes; /* had come in when it was looked at after its last message */
+    uint64_t taken_bytes; /* had come in when it was looked at after its last message, */
+    uint64_t seen_bytes;  /* and when it was looked at last */
     uint8_t mistakes;     /* malformed messages */
     bool is_open;
     bool has_session;
     bool has_spoken; /* a whole message came since it was looked at last */
+    bool is_watched; /* its next bytes wake the broker up */
 };
 
 struct connections {

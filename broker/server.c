@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <sysexits.h>
@@ -66,6 +67,7 @@ enum {
     POLL_MONO,
     POLL_BACKUP,
     POLL_ZAP,
+    POLL_GUARD,
     POLL_STORE
 };
 
@@ -105,6 +107,7 @@ static void wait_for_something(struct server *server, bool is_busy)
         [POLL_MONO] = {.fd = server->mono_timer.fd, .events = POLLIN},
         [POLL_BACKUP] = {.fd = server->backup.done_fd, .events = POLLIN},
         [POLL_ZAP] = {.fd = server->zap ? zap_fd(server->zap) : -1, .events = POLLIN},
+        [POLL_GUARD] = {.fd = guard_fd(server), .events = POLLIN},
         [POLL_STORE] = {.fd = store_fd(server->store), .events = POLLIN}, /* -1: passed over */
     };
     if (poll(fds, sizeof(fds) / sizeof(fds[0]), wait_ms(server, is_busy)) < 0)
@@ -115,6 +118,8 @@ static void wait_for_something(struct server *server, bool is_busy)
     if (fds[POLL_MONO].revents)
         disarm(&server->mono_timer);
     socket_read_monitor(server);
+    if (fds[POLL_GUARD].revents)
+        guard_stir(server);
     if (fds[POLL_SIGNALS].revents)
         on_signal(server);
     if (server->zap && fds[POLL_ZAP].revents) {
@@ -323,8 +328,10 @@ static bool open_fds(struct server *server)
     server->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     server->wall_timer.fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
     server->mono_timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    server->watch_fd = epoll_create1(EPOLL_CLOEXEC);
     server->wall_timer.armed_us = server->mono_timer.armed_us = TIME_US_NEVER;
-    return server->signals >= 0 && server->wall_timer.fd >= 0 && server->mono_timer.fd >= 0;
+    return server->signals >= 0 && server->wall_timer.fd >= 0 && server->mono_timer.fd >= 0 &&
+           server->watch_fd >= 0;
 }
 
 static bool open_server(struct server *server)
@@ -365,6 +372,7 @@ static void close_server(struct server *server)
     close(server->signals);
     close(server->wall_timer.fd);
     close(server->mono_timer.fd);
+    close(server->watch_fd);
 }
 
 static void log_start(struct server *server)

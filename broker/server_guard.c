@@ -1,5 +1,6 @@
 #include <string.h>
 #include <netinet/in.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <zmq.h>
@@ -76,26 +77,10 @@ static void carry_out_cuts(struct server *server)
     server->cut_count = kept;
 }
 
-/* --- messages --------------------------------------------------------------------------------- */
+/* --- watching --------------------------------------------------------------------------------- */
 
-void guard_message(struct server *server, const struct request *request)
-{
-    struct connection *connection = connections_find(&server->connections, request->fd);
-    if (connection)
-        connection->has_spoken = true;
-}
-
-void guard_mistake(struct server *server, const struct request *request, bool is_grave)
-{
-    struct connection *connection = connections_find(&server->connections, request->fd);
-    if (!connection)
-        return;
-    connection->mistakes++;
-    if (is_grave || connection->mistakes >= MISTAKES_MAX)
-        guard_cut(server, request->identity, request->fd);
-}
-
-/* --- looking at all --------------------------------------------------------------------------- */
+/* A broker that nobody talks to sleeps. When all connections were looked at and nothing new had
+ * come in, the rounds end; the first bytes on any connection begin them again. */
 
 /* Bytes of TCP that libzmq has taken in; false: not TCP, or gone. */
 static bool bytes_taken(int fd, uint64_t *bytes)
@@ -109,6 +94,86 @@ static bool bytes_taken(int fd, uint64_t *bytes)
     *bytes = (uint64_t)info.tcpi_bytes_received - (uint64_t)unread;
     return true;
 }
+
+static bool watch(struct server *server, int fd, int operation)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.fd = fd};
+    return server->watch_fd >= 0 && epoll_ctl(server->watch_fd, operation, fd, &event) == 0;
+}
+
+void guard_begin(struct server *server, int fd)
+{
+    struct connection *connection = connections_find(&server->connections, fd);
+    uint64_t bytes;
+    if (connection && bytes_taken(fd, &bytes))
+        connection->is_watched = watch(server, fd, EPOLL_CTL_ADD);
+    if (server->next_look_mono_us == TIME_US_NEVER)
+        server->next_look_mono_us = server->now.mono_us + LOOK_US;
+}
+
+int guard_fd(const struct server *server)
+{
+    return server->next_look_mono_us == TIME_US_NEVER ? server->watch_fd : -1;
+}
+
+static void rest(struct server *server)
+{
+    server->next_look_mono_us = TIME_US_NEVER;
+    server->rest_mono_us = server->now.mono_us;
+}
+
+void guard_stir(struct server *server)
+{
+    struct epoll_event events[64];
+    int count = epoll_wait(server->watch_fd, events, 64, 0);
+    for (int i = 0; i < count; i++) {
+        struct connection *connection = connections_find(&server->connections, events[i].data.fd);
+        if (connection)
+            connection->is_watched = false;
+    }
+    server->stirred_count = count > 0 ? count : 0;
+    server->stir_mono_us = server->now.mono_us;
+    server->next_look_mono_us = server->now.mono_us + LOOK_US;
+}
+
+/* One message, all of it read, after a long rest: as heartbeats are. Nothing else has stirred, so
+ * the rest goes on. (Another that did is watched by its own event, which is still to be read.) */
+static void rest_again(struct server *server, int fd, struct connection *connection)
+{
+    if (connection->is_watched || server->next_look_fd > 0 ||
+        server->stir_mono_us - server->rest_mono_us < LOOK_US ||
+        !bytes_taken(fd, &connection->seen_bytes) || !watch(server, fd, EPOLL_CTL_MOD))
+        return;
+    connection->taken_bytes = connection->seen_bytes;
+    connection->has_spoken = false;
+    connection->is_watched = true;
+    if (--server->stirred_count == 0)
+        rest(server);
+}
+
+/* --- messages --------------------------------------------------------------------------------- */
+
+void guard_message(struct server *server, const struct request *request)
+{
+    struct connection *connection = connections_find(&server->connections, request->fd);
+    if (!connection)
+        return;
+    connection->has_spoken = true;
+    if (server->stirred_count)
+        rest_again(server, request->fd, connection);
+}
+
+void guard_mistake(struct server *server, const struct request *request, bool is_grave)
+{
+    struct connection *connection = connections_find(&server->connections, request->fd);
+    if (!connection)
+        return;
+    connection->mistakes++;
+    if (is_grave || connection->mistakes >= MISTAKES_MAX)
+        guard_cut(server, request->identity, request->fd);
+}
+
+/* --- looking at all --------------------------------------------------------------------------- */
 
 static void end_connection(struct server *server, int fd, const char *why, uint64_t bytes)
 {
@@ -131,6 +196,10 @@ static void look_at_unfinished(struct server *server, int fd, struct connection 
     if (connection->has_spoken)
         connection->taken_bytes = bytes;
     connection->has_spoken = false;
+    if (!connection->is_watched && bytes == connection->seen_bytes)
+        connection->is_watched = watch(server, fd, EPOLL_CTL_MOD);
+    server->has_unwatched |= !connection->is_watched;
+    connection->seen_bytes = bytes;
     uint64_t unfinished = bytes - connection->taken_bytes;
     server->unfinished_bytes += unfinished;
     uint64_t most = UNFINISHED_MAX >> server->unfinished_halved;
@@ -159,6 +228,13 @@ static void end_round(struct server *server)
     server->unfinished_bytes = 0;
     server->has_read_all = false;
     server->next_look_fd = 0;
+    if (!server->has_unwatched && server->connections.stranger_count <= STRANGERS_FREE) {
+        rest(server);
+    } else {
+        int64_t times = 1 + server->connections.open_count / LOOK_OPEN;
+        server->next_look_mono_us = server->now.mono_us + LOOK_US * times;
+    }
+    server->has_unwatched = false;
 }
 
 static void look_at_some(struct server *server)
@@ -166,6 +242,7 @@ static void look_at_some(struct server *server)
     const struct connections *connections = &server->connections;
     int end = server->next_look_fd + LOOK_FDS;
     bool is_last = end >= connections->room;
+    server->stirred_count = 0;
     socket_read_monitor(server); /* so that those which are open here are */
     for (int fd = server->next_look_fd; fd < (is_last ? connections->room : end); fd++) {
         struct connection *connection = connections_find(connections, fd);
@@ -173,10 +250,9 @@ static void look_at_some(struct server *server)
             look_at(server, fd, connection);
     }
     server->next_look_fd = end;
+    server->next_look_mono_us = server->now.mono_us + LOOK_NEXT_US;
     if (is_last)
         end_round(server);
-    int64_t round_us = LOOK_US * (1 + (int64_t)connections->open_count / LOOK_OPEN);
-    server->next_look_mono_us = server->now.mono_us + (is_last ? round_us : LOOK_NEXT_US);
 }
 
 void guard_turn(struct server *server)

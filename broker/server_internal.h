@@ -113,8 +113,13 @@ struct server {
     struct hello_limit hello_limit;
     struct cut cuts[CUTS_MAX];
     uint32_t cut_count;
-    int next_look_fd; /* of the round over all connections */
-    int64_t next_look_mono_us;
+    int next_look_fd;           /* of the round over all connections */
+    int64_t next_look_mono_us;  /* TIME_US_NEVER: at rest, until bytes come (`watch_fd`) */
+    int64_t rest_mono_us;       /* since when it was at rest, the last time */
+    int64_t stir_mono_us;       /* and when that ended */
+    int watch_fd;               /* epoll: connections whose next bytes end the rest; -1: none */
+    int stirred_count;          /* connections that ended it and were not looked at since */
+    bool has_unwatched;         /* in this round there was one that is to be looked at again */
     bool has_read_all;          /* in this round there was a moment without unread messages */
     uint64_t unfinished_bytes;  /* of this round */
     unsigned unfinished_halved; /* how often the limit of each connection has been halved */
@@ -255,6 +260,11 @@ void guard_message(struct server *server, const struct request *request);
 void guard_mistake(struct server *server, const struct request *request, bool is_grave);
 /* Cuts a connection in a moment, when what was sent to it has arrived. */
 void guard_cut(struct server *server, struct bytes identity, int fd);
+/* A connection began. */
+void guard_begin(struct server *server, int fd);
+/* What ends the guard's rest when it is readable; -1: it does not rest. */
+int guard_fd(const struct server *server);
+void guard_stir(struct server *server);
 void guard_turn(struct server *server);
 int64_t guard_next_mono_us(const struct server *server);
 

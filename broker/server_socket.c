@@ -318,6 +318,7 @@ static void on_accept(struct server *server, int fd)
     uint64_t held_back;
     workers_forget_stranger(&server->workers, fd);
     connections_open(&server->connections, fd, server->now.mono_us);
+    guard_begin(server, fd);
     if (fd < server->fd_end)
         return;
     shutdown(fd, SHUT_RDWR);

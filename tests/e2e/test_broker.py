@@ -371,3 +371,25 @@ def test_a_second_sigterm_ends_at_once(brokers):
     broker.process.signal(signal.SIGTERM)
     assert broker.process.wait() == 0
     peer.close()
+
+
+# --- at rest ---
+
+
+def wakes(process):
+    with open(f"/proc/{process.pid}/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("voluntary"))
+
+
+@pytest.mark.parametrize("store", ["memory", "lmdb"])
+def test_a_broker_that_nobody_talks_to_sleeps(brokers, store):
+    broker = brokers(store=store)
+    peers = [Peer(broker.endpoint) for _ in range(3)]
+    for peer in peers:
+        peer.hello(["default"], credit=10)
+    time.sleep(1)  # the last commit, the last look at what came in
+    before = wakes(broker.process)
+    time.sleep(2)
+    assert wakes(broker.process) - before <= 2, "of its own accord, with 3 sessions and no message"
+    for peer in peers:
+        peer.close()
