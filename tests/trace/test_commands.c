@@ -1,33 +1,33 @@
-/* Remove, run-now, kick, pause and drain, on a record in each of its states. */
-#include "story.h"
+/* Remove, run-now and kick, on a record in each of its states. Held ones are in test_resumes.c. */
+#include "scenes.h"
 
 #include <stdio.h>
 
-/* A record of each state: "waiting" (due at 100 s), "ready", "leased" (by A) and "parked". */
-static struct story_task make_one_of_each(struct story *story)
-{
-    HELLO(story, CLIENT, .queues = "", .heartbeat_ms = 600000);
-    HELLO(story, A, .credit = 1);
-    PUT(story, "parked");
-    struct story_task task = story_take_task(story, A, "parked");
-    EXPECT(STATUS_OK, REPORT(story, A, &task, .outcome = OUTCOME_PARK, .error = "no"));
-    PUT(story, "leased");
-    task = story_take_task(story, A, "leased");
-    PUT(story, "waiting", .due_s = 100);
-    PUT(story, "ready");
-    EXPECT_RECORD(story, "waiting", RECORD_WAITING, 100);
-    EXPECT_RECORD(story, "ready", RECORD_READY, 0);
-    EXPECT_RECORD(story, "leased", RECORD_LEASED, 0);
-    EXPECT_RECORD(story, "parked", RECORD_PARKED, 0);
-    return task;
-}
-
 /* --- remove ----------------------------------------------------------------------------------- */
+
+static void a_record_that_waits_is_ready_or_parked_is_removed_with_its_state(void **state)
+{
+    struct story *story = *state;
+    scene_make_parked(story, "parked");
+    scene_make_waiting(story, "waiting");
+    scene_make_ready(story, "ready");
+    const char *const keys[] = {"parked", "waiting", "ready"};
+    for (int i = 0; i < 3; i++) {
+        EXPECT(STATUS_OK, story_remove(story, keys[i]));
+        assert_false(story_has(story, keys[i]));
+        EXPECT(STATUS_NOT_FOUND, story_remove(story, keys[i]));
+        EXPECT(STATUS_CREATED, PUT(story, keys[i], .in_s = 7));
+        EXPECT_RECORD(story, keys[i], RECORD_WAITING, 7);
+        scene_expect_payload(story, keys[i], "");
+        story_expect_text(story_view(story, keys[i]).memo, "");
+        story_expect_text(story_view(story, keys[i]).error, "");
+    }
+}
 
 static void a_removed_record_is_gone_with_its_state(void **state)
 {
     struct story *story = *state;
-    make_one_of_each(story);
+    scene_make_one_of_each(story);
     uint64_t before = story_view(story, "waiting").state;
     EXPECT(STATUS_OK, story_remove(story, "waiting"));
     EXPECT(STATUS_OK, story_remove(story, "ready"));
@@ -42,10 +42,23 @@ static void a_removed_record_is_gone_with_its_state(void **state)
     assert_false(story_has(story, "parked"));
 }
 
+static void a_leased_record_that_is_removed_is_gone_at_once(void **state)
+{
+    struct story *story = *state;
+    struct story_task task = scene_make_leased(story, "k");
+    EXPECT(STATUS_OK, story_remove(story, "k"));
+    assert_false(story_has(story, "k"));
+    assert_int_equal(story->peers[A].cancelled, task.task.name.lease);
+    EXPECT(STATUS_GONE, REPORT(story, A, &task, .in_s = 5));
+    story_pass_s(story, 120);
+    assert_false(story_has(story, "k"));
+    assert_int_equal(story_numbers(story, "q").records, 0);
+}
+
 static void a_leased_record_that_is_removed_is_cancelled_and_never_comes_back(void **state)
 {
     struct story *story = *state;
-    struct story_task task = make_one_of_each(story);
+    struct story_task task = scene_make_one_of_each(story);
     EXPECT(STATUS_OK, story_remove(story, "leased"));
     assert_false(story_has(story, "leased"));
     assert_int_equal(story->peers[A].cancelled, task.task.name.lease);
@@ -53,10 +66,23 @@ static void a_leased_record_that_is_removed_is_cancelled_and_never_comes_back(vo
     assert_false(story_has(story, "leased"));
 }
 
+static void a_removed_record_does_not_come_back_when_its_lease_ends_or_in_a_crash(void **state)
+{
+    struct story *story = *state;
+    scene_make_leased(story, "k");
+    EXPECT(STATUS_PENDING, PUT(story, "k", .payload = "new"));
+    EXPECT(STATUS_OK, story_remove(story, "k"));
+    story_pass_s(story, 120);
+    assert_false(story_has(story, "k"));
+    story_crash(story);
+    story_pass_s(story, 10);
+    assert_false(story_has(story, "k"));
+}
+
 static void the_report_on_a_removed_record_does_not_touch_its_successor(void **state)
 {
     struct story *story = *state;
-    struct story_task task = make_one_of_each(story);
+    struct story_task task = scene_make_one_of_each(story);
     EXPECT(STATUS_OK, story_remove(story, "leased"));
     EXPECT(STATUS_CREATED, PUT(story, "leased", .in_s = 50));
     assert_true(REPORT(story, A, &task, .in_s = 5) < 0);
@@ -66,7 +92,7 @@ static void the_report_on_a_removed_record_does_not_touch_its_successor(void **s
 static void what_is_pending_goes_with_the_record(void **state)
 {
     struct story *story = *state;
-    make_one_of_each(story);
+    scene_make_one_of_each(story);
     EXPECT(STATUS_PENDING, PUT(story, "leased", .payload = "p"));
     EXPECT(STATUS_OK, story_remove(story, "leased"));
     EXPECT(STATUS_CREATED, PUT(story, "leased", .in_s = 50));
@@ -80,7 +106,7 @@ static void what_is_pending_goes_with_the_record(void **state)
 static void numbers_add_up_over_puts_and_removals(void **state)
 {
     struct story *story = *state;
-    make_one_of_each(story);
+    scene_make_one_of_each(story);
     story_remove(story, "leased");
     story_remove(story, "ready");
     for (int i = 0; i < 2; i++) {
@@ -94,10 +120,23 @@ static void numbers_add_up_over_puts_and_removals(void **state)
 
 /* --- run-now ---------------------------------------------------------------------------------- */
 
+static void run_now_makes_due_what_waits_and_leaves_what_is_ready(void **state)
+{
+    struct story *story = *state;
+    scene_make_waiting(story, "waiting");
+    scene_make_ready(story, "ready");
+    story_pass_s(story, 3);
+    EXPECT(STATUS_OK, story_run_now(story, "waiting"));
+    EXPECT_RECORD(story, "waiting", RECORD_READY, 3);
+    EXPECT(STATUS_OK, story_run_now(story, "ready"));
+    EXPECT_RECORD(story, "ready", RECORD_READY, 0);
+    EXPECT(STATUS_NOT_FOUND, story_run_now(story, "nobody"));
+}
+
 static void run_now_makes_a_waiting_record_due(void **state)
 {
     struct story *story = *state;
-    make_one_of_each(story);
+    scene_make_one_of_each(story);
     story_pass_s(story, 7);
     EXPECT(STATUS_OK, story_run_now(story, "waiting"));
     EXPECT_RECORD(story, "waiting", RECORD_READY, 7);
@@ -106,18 +145,42 @@ static void run_now_makes_a_waiting_record_due(void **state)
     EXPECT(STATUS_NOT_FOUND, story_run_now(story, "unknown"));
 }
 
+static void run_now_is_refused_for_a_parked_record(void **state)
+{
+    struct story *story = *state;
+    scene_make_parked(story, "k");
+    EXPECT(STATUS_PARKED, story_run_now(story, "k"));
+    EXPECT_RECORD(story, "k", RECORD_PARKED, 0);
+}
+
 static void run_now_on_a_parked_record_hints_at_kick(void **state)
 {
     struct story *story = *state;
-    make_one_of_each(story);
+    scene_make_one_of_each(story);
     EXPECT(STATUS_PARKED, story_run_now(story, "parked"));
     EXPECT_RECORD(story, "parked", RECORD_PARKED, 0);
+}
+
+static void run_now_makes_a_leased_record_due_when_its_report_comes(void **state)
+{
+    struct story *story = *state;
+    struct story_task task = scene_make_leased(story, "k");
+    EXPECT(STATUS_PENDING, story_run_now(story, "k"));
+    story_pass_s(story, 4);
+    EXPECT_RECORD(story, "k", RECORD_LEASED, 0);
+    EXPECT(STATUS_OK, story_set_credit(story, A, 0));
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 70));
+    EXPECT_RECORD(story, "k", RECORD_READY, 4);
+    EXPECT(STATUS_OK, story_set_credit(story, A, 1));
+    task = story_take_task(story, A, "k");
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 70)); /* it was for once */
+    EXPECT_RECORD(story, "k", RECORD_WAITING, 74);
 }
 
 static void run_now_on_a_leased_record_takes_place_when_its_report_comes(void **state)
 {
     struct story *story = *state;
-    struct story_task task = make_one_of_each(story);
+    struct story_task task = scene_make_one_of_each(story);
     EXPECT(STATUS_PENDING, story_run_now(story, "leased"));
     story_set_credit(story, A, 0);
     story_pass_s(story, 2);
@@ -128,7 +191,7 @@ static void run_now_on_a_leased_record_takes_place_when_its_report_comes(void **
 static void run_now_on_a_leased_record_survives_a_crash(void **state)
 {
     struct story *story = *state;
-    struct story_task task = make_one_of_each(story);
+    struct story_task task = scene_make_one_of_each(story);
     HELLO(story, B, .queues = "other", .credit = 1); /* is waited for, so that the grace lasts */
     EXPECT(STATUS_PENDING, story_run_now(story, "leased"));
     story_crash(story);
@@ -137,12 +200,74 @@ static void run_now_on_a_leased_record_survives_a_crash(void **state)
     EXPECT_RECORD(story, "leased", RECORD_READY, 0);
 }
 
+static void run_now_wins_over_the_back_off(void **state)
+{
+    struct story *story = *state;
+    struct story_task task = scene_make_leased(story, "k");
+    EXPECT(STATUS_PENDING, story_run_now(story, "k"));
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .outcome = OUTCOME_RETRY));
+    task = story_take_task(story, A, "k");
+    assert_int_equal(task.task.failures, 1);
+}
+
+static void run_now_does_not_unpark_or_bring_back(void **state)
+{
+    struct story *story = *state;
+    struct story_task task = scene_make_leased(story, "parked");
+    EXPECT(STATUS_PENDING, story_run_now(story, "parked"));
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .outcome = OUTCOME_PARK));
+    EXPECT_RECORD(story, "parked", RECORD_PARKED, 0);
+    task = scene_make_leased(story, "removed");
+    EXPECT(STATUS_PENDING, story_run_now(story, "removed"));
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .outcome = OUTCOME_REMOVE));
+    assert_false(story_has(story, "removed"));
+}
+
+static void of_a_put_with_a_due_and_run_now_on_a_leased_record_the_last_counts(void **state)
+{
+    struct story *story = *state;
+    struct story_task task = scene_make_leased(story, "k");
+    EXPECT(STATUS_PENDING, PUT(story, "k", .due_s = 50, .payload = "new"));
+    EXPECT(STATUS_PENDING, story_run_now(story, "k"));
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 70));
+    task = story_take_task(story, A, "k");
+    assert_string_equal(task.payload, "new");
+
+    EXPECT(STATUS_PENDING, story_run_now(story, "k"));
+    EXPECT(STATUS_PENDING, PUT(story, "k", .due_s = 50));
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 70));
+    EXPECT_RECORD(story, "k", RECORD_WAITING, 50);
+}
+
 /* --- kick ------------------------------------------------------------------------------------- */
+
+static void kick_brings_a_parked_record_back_due_now_without_its_counts(void **state)
+{
+    struct story *story = *state;
+    struct story_task task = scene_make_leased(story, "k");
+    EXPECT(STATUS_OK, story_give_back_begun(story, A, &task));
+    task = story_take_task(story, A, "k");
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .outcome = OUTCOME_RETRY, .in_s = 1));
+    story_pass_s(story, 1);
+    task = story_take_task(story, A, "k");
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .outcome = OUTCOME_PARK));
+    EXPECT(STATUS_OK, story_set_credit(story, A, 0));
+    assert_int_equal(story_view(story, "k").failures, 1);
+    assert_int_equal(story_view(story, "k").crashes, 1);
+    story_pass_s(story, 5);
+    EXPECT(STATUS_OK, story_kick(story, "k"));
+    EXPECT_RECORD(story, "k", RECORD_READY, 6);
+    struct record_view view = story_view(story, "k");
+    assert_int_equal(view.failures + view.crashes, 0);
+    assert_null(view.park_reason.data);
+    assert_null(view.last_worker.data);
+    assert_int_equal(view.parked_us, 0);
+}
 
 static void kick_brings_a_parked_record_back_as_new(void **state)
 {
     struct story *story = *state;
-    make_one_of_each(story);
+    scene_make_one_of_each(story);
     uint64_t before = story_view(story, "parked").state;
     story_expect_text(story_view(story, "parked").park_reason, "no");
     story_expect_text(story_view(story, "parked").last_worker, "worker");
@@ -158,11 +283,32 @@ static void kick_brings_a_parked_record_back_as_new(void **state)
 static void kick_is_refused_for_what_is_not_parked(void **state)
 {
     struct story *story = *state;
-    make_one_of_each(story);
+    scene_make_one_of_each(story);
     EXPECT(STATUS_NOT_PARKED, story_kick(story, "waiting"));
     EXPECT(STATUS_NOT_PARKED, story_kick(story, "ready"));
     EXPECT(STATUS_LEASED, story_kick(story, "leased"));
     EXPECT(STATUS_NOT_FOUND, story_kick(story, "unknown"));
+}
+
+static void a_kick_that_is_refused_changes_nothing(void **state)
+{
+    struct story *story = *state;
+    scene_make_waiting(story, "waiting");
+    scene_make_ready(story, "ready");
+    EXPECT(STATUS_NOT_PARKED, story_kick(story, "waiting"));
+    EXPECT(STATUS_NOT_PARKED, story_kick(story, "ready"));
+    EXPECT(STATUS_NOT_FOUND, story_kick(story, "nobody"));
+    EXPECT_RECORD(story, "waiting", RECORD_WAITING, 100);
+    EXPECT_RECORD(story, "ready", RECORD_READY, 0);
+}
+
+static void kick_is_refused_for_a_leased_record(void **state)
+{
+    struct story *story = *state;
+    struct story_task task = scene_make_leased(story, "k");
+    EXPECT(STATUS_LEASED, story_kick(story, "k"));
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 70));
+    EXPECT_RECORD(story, "k", RECORD_WAITING, 70);
 }
 
 static void a_kick_of_all_brings_back_every_parked_record_of_the_queue(void **state)
@@ -185,97 +331,33 @@ static void a_kick_of_all_brings_back_every_parked_record_of_the_queue(void **st
     assert_int_equal(story_numbers(story, "other").parked, 1);
 }
 
-/* --- pause and drain -------------------------------------------------------------------------- */
-
-static void a_paused_queue_hands_out_nothing_and_takes_reports(void **state)
-{
-    struct story *story = *state;
-    HELLO(story, A, .queues = "q,other", .credit = 9);
-    PUT(story, "leased");
-    struct story_task task = story_take_task(story, A, "leased");
-    EXPECT(STATUS_OK, story_pause(story, "q"));
-    PUT(story, "ready");
-    PUT(story, "elsewhere", .queue = "other");
-    story_take_task(story, A, "elsewhere");
-    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 5));
-    story_pass_s(story, 10);
-    story_expect_no_task(story, A);
-    EXPECT(STATUS_OK, story_unpause(story, "q"));
-    assert_int_equal(story_task_count(story, A), 2);
-}
-
-static void a_pause_survives_a_restart(void **state)
-{
-    struct story *story = *state;
-    PUT(story, "feed");
-    EXPECT(STATUS_OK, story_pause(story, "q"));
-    story_crash(story);
-    HELLO(story, A, .credit = 1);
-    story_pass_s(story, 10);
-    story_expect_no_task(story, A);
-    EXPECT(STATUS_OK, story_unpause(story, "q"));
-    story_take_task(story, A, "feed");
-}
-
-static void a_drain_ends_when_no_lease_is_out(void **state)
-{
-    struct story *story = *state;
-    struct story_task task = make_one_of_each(story);
-    story_drain(story, 60);
-    assert_int_equal(story->last[EFFECT_DRAINED].request, 0);
-    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 1));
-    assert_int_equal(story->last[EFFECT_DRAINED].request, story->requests);
-    EXPECT(STATUS_OK, story->last[EFFECT_DRAINED].status);
-    story_pass_s(story, 10);
-    story_expect_no_task(story, A);
-    assert_true(story_numbers(story, NULL).is_draining);
-    story_undrain(story);
-    assert_int_equal(story_task_count(story, A), 1);
-}
-
-static void a_drain_times_out_and_goes_on_draining(void **state)
-{
-    struct story *story = *state;
-    make_one_of_each(story);
-    story_drain(story, 10);
-    story_pass_s(story, 9.9);
-    assert_int_equal(story->last[EFFECT_DRAINED].request, 0);
-    story_pass_s(story, 0.1);
-    EXPECT(STATUS_TIMED_OUT, story->last[EFFECT_DRAINED].status);
-    assert_true(story_numbers(story, NULL).is_draining);
-}
-
-static void a_restart_ends_a_drain(void **state)
-{
-    struct story *story = *state;
-    HELLO(story, CLIENT, .queues = "");
-    story_drain(story, 1);
-    story_crash(story);
-    HELLO(story, A, .credit = 1);
-    PUT(story, "feed");
-    story_take_task(story, A, "feed");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        STORY(a_record_that_waits_is_ready_or_parked_is_removed_with_its_state),
         STORY(a_removed_record_is_gone_with_its_state),
+        STORY(a_leased_record_that_is_removed_is_gone_at_once),
         STORY(a_leased_record_that_is_removed_is_cancelled_and_never_comes_back),
+        STORY(a_removed_record_does_not_come_back_when_its_lease_ends_or_in_a_crash),
         STORY(the_report_on_a_removed_record_does_not_touch_its_successor),
         STORY(what_is_pending_goes_with_the_record),
         STORY(numbers_add_up_over_puts_and_removals),
+        STORY(run_now_makes_due_what_waits_and_leaves_what_is_ready),
         STORY(run_now_makes_a_waiting_record_due),
+        STORY(run_now_is_refused_for_a_parked_record),
         STORY(run_now_on_a_parked_record_hints_at_kick),
+        STORY(run_now_makes_a_leased_record_due_when_its_report_comes),
         STORY(run_now_on_a_leased_record_takes_place_when_its_report_comes),
         STORY(run_now_on_a_leased_record_survives_a_crash),
+        STORY(run_now_wins_over_the_back_off),
+        STORY(run_now_does_not_unpark_or_bring_back),
+        STORY(of_a_put_with_a_due_and_run_now_on_a_leased_record_the_last_counts),
+        STORY(kick_brings_a_parked_record_back_due_now_without_its_counts),
         STORY(kick_brings_a_parked_record_back_as_new),
         STORY(kick_is_refused_for_what_is_not_parked),
+        STORY(a_kick_that_is_refused_changes_nothing),
+        STORY(kick_is_refused_for_a_leased_record),
         STORY(a_kick_of_all_brings_back_every_parked_record_of_the_queue),
-        STORY(a_paused_queue_hands_out_nothing_and_takes_reports),
-        STORY(a_pause_survives_a_restart),
-        STORY(a_drain_ends_when_no_lease_is_out),
-        STORY(a_drain_times_out_and_goes_on_draining),
-        STORY(a_restart_ends_a_drain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,8 @@
 /* When a record is due next: what the report names, else what follows from every; and never early.
  */
-#include "story.h"
+#include "scenes.h"
+
+/* --- named ------------------------------------------------------------------------------------ */
 
 static struct story_task begin_run(struct story *story, const struct story_line *line)
 {
@@ -9,8 +11,6 @@ static struct story_task begin_run(struct story *story, const struct story_line 
     return story_take_task(story, A, line->key);
 }
 #define BEGIN_RUN(story, name, ...) begin_run(story, &(struct story_line){.key = name, __VA_ARGS__})
-
-/* --- named ------------------------------------------------------------------------------------ */
 
 static void the_due_that_a_report_names_is_taken(void **state)
 {
@@ -93,6 +93,35 @@ static void every_lies_in_the_future_also_when_a_run_ends_to_the_microsecond(voi
     EXPECT_RECORD(story, "k", RECORD_WAITING, 40);
 }
 
+static void every_keeps_the_phase_and_skips_missed_runs(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 1);
+    PUT(story, "feed", .due_s = 10, .every_s = 60);
+    story_pass_s(story, 12);
+    struct story_task task = story_take_task(story, A, "feed");
+    EXPECT(STATUS_OK, REPORT(story, A, &task));
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 70);
+    story_set_credit(story, A, 0);
+    story_pass_s(story, 200);
+    story_set_credit(story, A, 1);
+    task = story_take_task(story, A, "feed");
+    EXPECT(STATUS_OK, REPORT(story, A, &task));
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 250);
+}
+
+static void every_lies_in_the_future_to_the_microsecond(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 1, .lease_ms = 600000);
+    PUT(story, "feed", .due_s = 10, .every_s = 60);
+    story_pass_s(story, 10);
+    struct story_task task = story_take_task(story, A, "feed");
+    story_pass_s(story, 60);
+    EXPECT(STATUS_OK, REPORT(story, A, &task));
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 130);
+}
+
 static void every_counts_from_the_due_that_was_put(void **state)
 {
     struct story *story = *state;
@@ -127,7 +156,7 @@ static void the_longest_every_ends_with_the_last_time_there_is(void **state)
     assert_int_equal(view.due_us, TIME_US_END - 1);
 }
 
-/* --- once ------------------------------------------------------------------------------------- */
+/* --- once, and never again -------------------------------------------------------------------- */
 
 static void a_once_record_is_removed_by_its_first_ok_and_needs_no_next(void **state)
 {
@@ -137,6 +166,21 @@ static void a_once_record_is_removed_by_its_first_ok_and_needs_no_next(void **st
     EXPECT(STATUS_OK, REPORT(story, A, &task));
     assert_false(story_has(story, "k"));
     EXPECT(STATUS_GONE, REPORT(story, A, &task));
+}
+
+static void a_once_record_is_removed_by_its_first_good_run(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 1);
+    PUT(story, "job", .once = ONCE);
+    scene_fail_for_s(story, "job");
+    story_pass_s(story, 1);
+    struct story_task task = story_take_task(story, A, "job");
+    EXPECT(STATUS_OK, REPORT(story, A, &task));
+    assert_false(story_has(story, "job"));
+    EXPECT(STATUS_GONE, REPORT(story, A, &task));
+    story_crash(story);
+    assert_false(story_has(story, "job"));
 }
 
 static void a_once_record_outlives_what_is_not_ok(void **state)
@@ -151,6 +195,17 @@ static void a_once_record_outlives_what_is_not_ok(void **state)
     task = story_take_task(story, A, "k");
     EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 60));
     assert_false(story_has(story, "k"));
+}
+
+static void a_report_can_remove_its_record(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 1);
+    PUT(story, "feed", .every_s = 5);
+    struct story_task task = story_take_task(story, A, "feed");
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .outcome = OUTCOME_REMOVE));
+    assert_false(story_has(story, "feed"));
+    assert_int_equal(story_numbers(story, "q").totals.reports_remove, 1);
 }
 
 /* --- retry ------------------------------------------------------------------------------------ */
@@ -195,6 +250,19 @@ static void an_ok_without_any_next_time_changes_nothing(void **state)
     assert_int_equal(totals.reports_ok + totals.reports_failed + totals.stale, 0);
     EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 5));
     EXPECT_RECORD(story, "k", RECORD_WAITING, 5);
+}
+
+static void without_a_next_time_the_report_is_refused_and_the_lease_stays(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 1);
+    PUT(story, "feed");
+    struct story_task task = story_take_task(story, A, "feed");
+    EXPECT(STATUS_NO_NEXT, REPORT(story, A, &task, .memo = "m"));
+    EXPECT_RECORD(story, "feed", RECORD_LEASED, 0);
+    assert_int_equal(story_view(story, "feed").memo.count, 0);
+    assert_int_equal(story_view(story, "feed").failures, 0);
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 5));
 }
 
 static void retry_park_and_remove_need_no_next_time(void **state)
@@ -283,14 +351,19 @@ int main(void)
         STORY(every_keeps_the_phase_however_long_the_run_takes),
         STORY(every_skips_the_runs_that_were_missed),
         STORY(every_lies_in_the_future_also_when_a_run_ends_to_the_microsecond),
+        STORY(every_keeps_the_phase_and_skips_missed_runs),
+        STORY(every_lies_in_the_future_to_the_microsecond),
         STORY(every_counts_from_the_due_that_was_put),
         STORY(every_skips_what_was_missed_while_the_broker_was_down),
         STORY(the_longest_every_ends_with_the_last_time_there_is),
         STORY(a_once_record_is_removed_by_its_first_ok_and_needs_no_next),
+        STORY(a_once_record_is_removed_by_its_first_good_run),
         STORY(a_once_record_outlives_what_is_not_ok),
+        STORY(a_report_can_remove_its_record),
         STORY(a_retry_takes_the_due_or_in_that_it_names),
         STORY(a_retry_that_names_nothing_backs_off_instead_of_waiting_for_every),
         STORY(an_ok_without_any_next_time_changes_nothing),
+        STORY(without_a_next_time_the_report_is_refused_and_the_lease_stays),
         STORY(retry_park_and_remove_need_no_next_time),
         STORY(what_is_pending_can_name_the_next_time),
         STORY(no_record_is_handed_out_a_microsecond_early),

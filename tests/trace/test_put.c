@@ -1,5 +1,17 @@
 /* Put, on a record in each of its states (design: what each command means). */
-#include "story.h"
+#include "scenes.h"
+
+/* --- new, waiting, ready, parked -------------------------------------------------------------- */
+
+static void a_new_record_without_a_due_is_due_now(void **state)
+{
+    struct story *story = *state;
+    story_pass_s(story, 5);
+    EXPECT(STATUS_CREATED, PUT(story, "feed"));
+    EXPECT_RECORD(story, "feed", RECORD_READY, 5);
+    EXPECT(STATUS_CREATED, PUT(story, "later", .due_s = 9));
+    EXPECT_RECORD(story, "later", RECORD_WAITING, 9);
+}
 
 static void give_everything(struct story *story)
 {
@@ -16,16 +28,6 @@ static void expect_fields(struct story *story, double every_s, int64_t rank, boo
     assert_int_equal(view.rank, rank);
     assert_int_equal(view.once, once);
     story_expect_text(view.payload, payload);
-}
-
-static void a_new_record_without_a_due_is_due_now(void **state)
-{
-    struct story *story = *state;
-    story_pass_s(story, 5);
-    EXPECT(STATUS_CREATED, PUT(story, "feed"));
-    EXPECT_RECORD(story, "feed", RECORD_READY, 5);
-    EXPECT(STATUS_CREATED, PUT(story, "later", .due_s = 9));
-    EXPECT_RECORD(story, "later", RECORD_WAITING, 9);
 }
 
 static void fields_that_are_not_given_are_kept(void **state)
@@ -60,6 +62,19 @@ static void a_put_moves_a_waiting_record(void **state)
     EXPECT_RECORD(story, "feed", RECORD_READY, -5);
 }
 
+static void a_put_on_a_waiting_record_keeps_its_due_unless_it_names_one(void **state)
+{
+    struct story *story = *state;
+    scene_make_waiting(story, "k");
+    EXPECT(STATUS_CHANGED, PUT(story, "k", .payload = "new"));
+    EXPECT_RECORD(story, "k", RECORD_WAITING, 100);
+    scene_expect_payload(story, "k", "new");
+    story_expect_text(story_view(story, "k").memo, "seen");
+    EXPECT(STATUS_CHANGED, PUT(story, "k", .due_s = 50));
+    EXPECT_RECORD(story, "k", RECORD_WAITING, 50);
+    scene_expect_payload(story, "k", "new");
+}
+
 static void a_put_moves_a_ready_record(void **state)
 {
     struct story *story = *state;
@@ -68,6 +83,31 @@ static void a_put_moves_a_ready_record(void **state)
     EXPECT_RECORD(story, "feed", RECORD_READY, 0);
     EXPECT(STATUS_CHANGED, PUT(story, "feed", .in_s = 10));
     EXPECT_RECORD(story, "feed", RECORD_WAITING, 10);
+}
+
+static void a_put_on_a_ready_record_keeps_its_due_unless_it_names_one(void **state)
+{
+    struct story *story = *state;
+    scene_make_ready(story, "k");
+    EXPECT(STATUS_CHANGED, PUT(story, "k", .payload = "new"));
+    EXPECT_RECORD(story, "k", RECORD_READY, 0);
+    EXPECT(STATUS_CHANGED, PUT(story, "k", .in_s = 50));
+    EXPECT_RECORD(story, "k", RECORD_WAITING, 50);
+    HELLO(story, A, .credit = 1);
+    story_expect_no_task(story, A);
+}
+
+static void a_put_on_a_parked_record_leaves_it_parked(void **state)
+{
+    struct story *story = *state;
+    scene_make_parked(story, "k");
+    EXPECT(STATUS_CHANGED, PUT(story, "k", .payload = "new"));
+    EXPECT_RECORD(story, "k", RECORD_PARKED, 0);
+    EXPECT(STATUS_CHANGED, PUT(story, "k", .due_s = 50));
+    EXPECT_RECORD(story, "k", RECORD_PARKED, 50);
+    story_expect_text(story_view(story, "k").park_reason, "broken");
+    story_pass_s(story, 60);
+    EXPECT_RECORD(story, "k", RECORD_PARKED, 50);
 }
 
 static void a_parked_record_stays_parked(void **state)
@@ -84,6 +124,8 @@ static void a_parked_record_stays_parked(void **state)
     story_pass_s(story, 20);
     story_expect_no_task(story, A);
 }
+
+/* --- leased ----------------------------------------------------------------------------------- */
 
 static void a_put_on_a_leased_record_is_applied_with_its_report_and_wins(void **state)
 {
@@ -103,6 +145,18 @@ static void a_put_on_a_leased_record_is_applied_with_its_report_and_wins(void **
     assert_int_equal(story_view(story, "feed").state, task.task.name.lease);
 }
 
+static void a_put_on_a_leased_record_is_applied_with_the_report_and_wins(void **state)
+{
+    struct story *story = *state;
+    struct story_task task = scene_make_leased(story, "k");
+    EXPECT(STATUS_PENDING, PUT(story, "k", .due_s = 50, .payload = "new"));
+    scene_expect_payload(story, "k", "old");
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 70, .payload = "worker's", .memo = "now"));
+    EXPECT_RECORD(story, "k", RECORD_WAITING, 50);
+    scene_expect_payload(story, "k", "new");
+    story_expect_text(story_view(story, "k").memo, "now");
+}
+
 static void what_is_pending_without_a_due_leaves_the_reports(void **state)
 {
     struct story *story = *state;
@@ -113,6 +167,42 @@ static void what_is_pending_without_a_due_leaves_the_reports(void **state)
     EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 99));
     EXPECT_RECORD(story, "feed", RECORD_WAITING, 99);
     expect_fields(story, 0, 0, false, "put");
+}
+
+static void a_put_on_a_leased_record_leaves_the_report_what_it_does_not_give(void **state)
+{
+    struct story *story = *state;
+    struct story_task task = scene_make_leased(story, "k");
+    EXPECT(STATUS_PENDING, PUT(story, "k", .group = "g"));
+    EXPECT(STATUS_PENDING, PUT(story, "k", .has_rank = true, .rank = 3));
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 70, .payload = "worker's"));
+    EXPECT_RECORD(story, "k", RECORD_WAITING, 70);
+    scene_expect_payload(story, "k", "worker's");
+    story_expect_text(story_view(story, "k").group, "g");
+    assert_int_equal(story_view(story, "k").rank, 3);
+}
+
+/* Like in a report. */
+static void of_a_due_and_in_the_due_wins(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 1);
+    PUT(story, "feed", .due_s = 77, .in_s = 5);
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 77);
+    PUT(story, "feed", .due_s = 0.5, .in_s = 99);
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 0.5);
+    story_pass_s(story, 0.5);
+    struct story_task task = story_take_task(story, A, "feed");
+    EXPECT(STATUS_PENDING, PUT(story, "feed", .due_s = 66, .in_s = 5));
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 9));
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 66);
+    struct story_set set;
+    EXPECT(STATUS_OK, SYNC_BEGIN(story, CLIENT, &set, .due_take = true));
+    EXPECT(STATUS_CHANGED, SYNC_LINE(story, CLIENT, &set, "feed", .due_s = 55, .in_s = 5));
+    EXPECT(STATUS_CREATED, SYNC_LINE(story, CLIENT, &set, "new", .due_s = 44, .in_s = 5));
+    EXPECT(STATUS_OK, SYNC_COMMIT(story, CLIENT, &set));
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 55);
+    EXPECT_RECORD(story, "new", RECORD_WAITING, 44);
 }
 
 static void a_pending_due_wins_over_the_back_off(void **state)
@@ -139,29 +229,45 @@ static void a_pending_put_is_applied_to_a_record_that_its_report_parks(void **st
     expect_fields(story, 0, 0, false, "put");
 }
 
-static void a_record_that_was_put_meanwhile_survives_the_reports_remove(void **state)
+static void an_every_that_is_cleared_while_it_is_out_counts_once_more(void **state)
 {
     struct story *story = *state;
     HELLO(story, A, .credit = 1);
-    PUT(story, "feed");
+    PUT(story, "feed", .every_s = 60);
     struct story_task task = story_take_task(story, A, "feed");
-    EXPECT(STATUS_PENDING, PUT(story, "feed", .in_s = 30));
-    EXPECT(STATUS_OK, REPORT(story, A, &task, .outcome = OUTCOME_REMOVE));
-    EXPECT_RECORD(story, "feed", RECORD_WAITING, 30);
+    EXPECT(STATUS_PENDING, PUT(story, "feed", .no_every = true));
+    EXPECT(STATUS_OK, REPORT(story, A, &task)); /* it was told of an every, and names no time */
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 60);
+    assert_int_equal(story_view(story, "feed").every_us, 0);
 }
 
-static void a_once_record_that_was_put_meanwhile_stays_due_now(void **state)
+static void a_sync_on_a_leased_record_is_applied_with_the_report_and_wins(void **state)
 {
     struct story *story = *state;
-    HELLO(story, A, .credit = 1);
-    PUT(story, "feed", .once = ONCE);
-    struct story_task task = story_take_task(story, A, "feed");
-    story_pass_s(story, 3);
-    EXPECT(STATUS_PENDING, PUT(story, "feed", .payload = "put"));
-    story_set_credit(story, A, 0);
-    EXPECT(STATUS_OK, REPORT(story, A, &task));
-    EXPECT_RECORD(story, "feed", RECORD_READY, 3);
-    expect_fields(story, 0, 0, true, "put");
+    struct story_task task = scene_make_leased(story, "k");
+    struct story_set set;
+    EXPECT(STATUS_OK, SYNC_BEGIN(story, CLIENT, &set));
+    EXPECT(STATUS_CHANGED, SYNC_LINE(story, CLIENT, &set, "k", .payload = "new", .every_s = 9));
+    EXPECT(STATUS_OK, SYNC_COMMIT(story, CLIENT, &set));
+    scene_expect_payload(story, "k", "old");
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 70, .payload = "worker's"));
+    EXPECT_RECORD(story, "k", RECORD_WAITING, 70);
+    scene_expect_payload(story, "k", "new");
+    assert_int_equal(story_view(story, "k").every_us, STORY_S(9));
+}
+
+/* --- leased, and the lease is lost ------------------------------------------------------------ */
+
+static void a_put_on_a_leased_record_is_applied_when_the_lease_is_lost(void **state)
+{
+    struct story *story = *state;
+    struct story_task task = scene_make_leased(story, "k");
+    EXPECT(STATUS_PENDING, PUT(story, "k", .due_s = 90, .payload = "new"));
+    story_pass_s(story, 61);
+    EXPECT_RECORD(story, "k", RECORD_WAITING, 90);
+    scene_expect_payload(story, "k", "new");
+    EXPECT(STATUS_STALE, REPORT(story, A, &task, .in_s = 5));
+    EXPECT_RECORD(story, "k", RECORD_WAITING, 90);
 }
 
 static void
@@ -193,6 +299,79 @@ static void what_is_pending_does_not_hide_a_crash(void **state)
     assert_int_equal(story_view(story, "feed").status, RECORD_WAITING);
     expect_fields(story, 0, 0, false, "put");
 }
+
+static void a_put_without_a_due_leaves_a_lost_record_ready_at_once(void **state)
+{
+    struct story *story = *state;
+    struct story_task task = scene_make_leased(story, "k");
+    EXPECT(STATUS_PENDING, PUT(story, "k", .payload = "new"));
+    EXPECT(STATUS_OK, story_give_back_begun(story, A, &task));
+    task = story_take_task(story, A, "k");
+    assert_string_equal(task.payload, "new");
+    assert_int_equal(task.task.crashes, 1);
+}
+
+/* --- leased, and the record would go ---------------------------------------------------------- */
+
+static void a_record_that_was_put_meanwhile_survives_the_reports_remove(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 1);
+    PUT(story, "feed");
+    struct story_task task = story_take_task(story, A, "feed");
+    EXPECT(STATUS_PENDING, PUT(story, "feed", .in_s = 30));
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .outcome = OUTCOME_REMOVE));
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 30);
+}
+
+static void a_record_that_was_put_while_leased_outlives_remove(void **state)
+{
+    struct story *story = *state;
+    struct story_task task = scene_make_leased(story, "k");
+    EXPECT(STATUS_PENDING, PUT(story, "k", .payload = "new"));
+    story_pass_s(story, 1);
+    EXPECT(STATUS_OK, story_set_credit(story, A, 0));
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .outcome = OUTCOME_REMOVE));
+    EXPECT_RECORD(story, "k", RECORD_READY, 1);
+    scene_expect_payload(story, "k", "new");
+
+    EXPECT(STATUS_OK, story_set_credit(story, A, 1));
+    task = story_take_task(story, A, "k");
+    EXPECT(STATUS_PENDING, PUT(story, "k", .due_s = 50));
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .outcome = OUTCOME_REMOVE));
+    EXPECT_RECORD(story, "k", RECORD_WAITING, 50);
+}
+
+static void a_once_record_that_was_put_meanwhile_stays_due_now(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 1);
+    PUT(story, "feed", .once = ONCE);
+    struct story_task task = story_take_task(story, A, "feed");
+    story_pass_s(story, 3);
+    EXPECT(STATUS_PENDING, PUT(story, "feed", .payload = "put"));
+    story_set_credit(story, A, 0);
+    EXPECT(STATUS_OK, REPORT(story, A, &task));
+    EXPECT_RECORD(story, "feed", RECORD_READY, 3);
+    expect_fields(story, 0, 0, true, "put");
+}
+
+static void a_once_record_that_was_put_while_leased_outlives_its_ok(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 1);
+    EXPECT(STATUS_CREATED, PUT(story, "k", .once = ONCE));
+    struct story_task task = story_take_task(story, A, "k");
+    EXPECT(STATUS_PENDING, PUT(story, "k", .due_s = 50));
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 3));
+    EXPECT_RECORD(story, "k", RECORD_WAITING, 50);
+    story_pass_s(story, 50);
+    task = story_take_task(story, A, "k");
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 3));
+    assert_false(story_has(story, "k"));
+}
+
+/* --- durable, or not -------------------------------------------------------------------------- */
 
 static void what_is_pending_survives_a_crash(void **state)
 {
@@ -234,60 +413,35 @@ static void a_put_that_was_not_durable_is_not_there_after_a_crash(void **state)
     assert_false(story_has(story, "new"));
 }
 
-static void an_every_that_is_cleared_while_it_is_out_counts_once_more(void **state)
-{
-    struct story *story = *state;
-    HELLO(story, A, .credit = 1);
-    PUT(story, "feed", .every_s = 60);
-    struct story_task task = story_take_task(story, A, "feed");
-    EXPECT(STATUS_PENDING, PUT(story, "feed", .no_every = true));
-    EXPECT(STATUS_OK, REPORT(story, A, &task)); /* it was told of an every, and names no time */
-    EXPECT_RECORD(story, "feed", RECORD_WAITING, 60);
-    assert_int_equal(story_view(story, "feed").every_us, 0);
-}
-
-/* Like in a report. */
-static void a_due_wins_over_in(void **state)
-{
-    struct story *story = *state;
-    HELLO(story, A, .credit = 1);
-    PUT(story, "feed", .due_s = 77, .in_s = 5);
-    EXPECT_RECORD(story, "feed", RECORD_WAITING, 77);
-    PUT(story, "feed", .due_s = 0.5, .in_s = 99);
-    EXPECT_RECORD(story, "feed", RECORD_WAITING, 0.5);
-    story_pass_s(story, 0.5);
-    struct story_task task = story_take_task(story, A, "feed");
-    EXPECT(STATUS_PENDING, PUT(story, "feed", .due_s = 66, .in_s = 5));
-    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 9));
-    EXPECT_RECORD(story, "feed", RECORD_WAITING, 66);
-    struct story_set set;
-    EXPECT(STATUS_OK, SYNC_BEGIN(story, CLIENT, &set, .due_take = true));
-    EXPECT(STATUS_CHANGED, SYNC_LINE(story, CLIENT, &set, "feed", .due_s = 55, .in_s = 5));
-    EXPECT(STATUS_CREATED, SYNC_LINE(story, CLIENT, &set, "new", .due_s = 44, .in_s = 5));
-    EXPECT(STATUS_OK, SYNC_COMMIT(story, CLIENT, &set));
-    EXPECT_RECORD(story, "feed", RECORD_WAITING, 55);
-    EXPECT_RECORD(story, "new", RECORD_WAITING, 44);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        STORY(an_every_that_is_cleared_while_it_is_out_counts_once_more),
         STORY(a_new_record_without_a_due_is_due_now),
         STORY(fields_that_are_not_given_are_kept),
         STORY(every_and_group_can_be_cleared),
-        STORY(a_due_wins_over_in),
         STORY(a_put_moves_a_waiting_record),
+        STORY(a_put_on_a_waiting_record_keeps_its_due_unless_it_names_one),
         STORY(a_put_moves_a_ready_record),
+        STORY(a_put_on_a_ready_record_keeps_its_due_unless_it_names_one),
+        STORY(a_put_on_a_parked_record_leaves_it_parked),
         STORY(a_parked_record_stays_parked),
         STORY(a_put_on_a_leased_record_is_applied_with_its_report_and_wins),
+        STORY(a_put_on_a_leased_record_is_applied_with_the_report_and_wins),
         STORY(what_is_pending_without_a_due_leaves_the_reports),
+        STORY(a_put_on_a_leased_record_leaves_the_report_what_it_does_not_give),
+        STORY(of_a_due_and_in_the_due_wins),
         STORY(a_pending_due_wins_over_the_back_off),
         STORY(a_pending_put_is_applied_to_a_record_that_its_report_parks),
-        STORY(a_record_that_was_put_meanwhile_survives_the_reports_remove),
-        STORY(a_once_record_that_was_put_meanwhile_stays_due_now),
+        STORY(an_every_that_is_cleared_while_it_is_out_counts_once_more),
+        STORY(a_sync_on_a_leased_record_is_applied_with_the_report_and_wins),
+        STORY(a_put_on_a_leased_record_is_applied_when_the_lease_is_lost),
         STORY(what_is_pending_is_applied_when_the_lease_is_lost_and_the_late_report_is_stale),
         STORY(what_is_pending_does_not_hide_a_crash),
+        STORY(a_put_without_a_due_leaves_a_lost_record_ready_at_once),
+        STORY(a_record_that_was_put_meanwhile_survives_the_reports_remove),
+        STORY(a_record_that_was_put_while_leased_outlives_remove),
+        STORY(a_once_record_that_was_put_meanwhile_stays_due_now),
+        STORY(a_once_record_that_was_put_while_leased_outlives_its_ok),
         STORY(what_is_pending_survives_a_crash),
         STORY(a_record_is_handed_out_only_when_its_change_is_durable),
         STORY(a_put_that_was_not_durable_is_not_there_after_a_crash),

@@ -1,127 +1,43 @@
-/* Runs that fail: back-off, counts, parking and its budget, kick. */
-#include "story.h"
+/* Records that are parked, by their counts or a report, within the budget of a minute; kicked. */
+#include "scenes.h"
 
 #include <stdio.h>
 
 enum { HOUR_S = 3600 };
 
-/* With credit until it is out, and so much of it as the story wants. */
-static struct story_task next_run(struct story *story, const char *key)
+/* --- by count --------------------------------------------------------------------------------- */
+
+static void set_counts(struct story *story, uint32_t failures, uint32_t crashes, uint32_t parks)
 {
-    for (int i = 0; i < 100 && !story_task_count(story, A); i++)
-        story_pass_us(story, story_view(story, key).due_us - story->now.wall_us);
-    return story_take_task(story, A, key);
+    story->settings.policy.failures_max = failures;
+    story->settings.policy.crashes_max = crashes;
+    story->settings.policy.parks_per_minute_least = parks;
+    story->settings.policy.parks_per_minute_ppm = 0;
+    sched_set_settings(story->sched, &story->settings);
 }
 
-/* The next run of this record fails; returns how long it waits then. */
-static int64_t fail_once(struct story *story, const char *key)
-{
-    struct story_task task = next_run(story, key);
-    EXPECT(STATUS_OK,
-           REPORT(story, A, &task, .outcome = OUTCOME_RETRY, .error = "503", .note = "tried"));
-    return story_view(story, key).due_us - story->now.wall_us;
-}
-
-static void crash_once(struct story *story, const char *key)
-{
-    struct story_task task = next_run(story, key);
-    EXPECT(STATUS_OK, story_give_back_begun(story, A, &task));
-}
-
-/* --- back-off --------------------------------------------------------------------------------- */
-
-static void the_back_off_doubles_from_a_second_to_an_hour(void **state)
+static void a_record_is_parked_by_its_failures_with_reason_and_worker(void **state)
 {
     struct story *story = *state;
+    set_counts(story, 3, 10, 100);
     HELLO(story, A, .credit = 1);
-    PUT(story, "k");
-    double most_s = 1;
-    for (uint32_t i = 1; i < 20; i++) {
-        int64_t wait_us = fail_once(story, "k");
-        assert_in_range(wait_us, STORY_S(most_s / 2), STORY_S(most_s));
-        assert_int_equal(story_view(story, "k").failures, i);
-        most_s = most_s * 2 < HOUR_S ? most_s * 2 : HOUR_S;
-    }
-}
-
-static void the_back_off_grows_to_an_every_that_is_longer_than_an_hour(void **state)
-{
-    struct story *story = *state;
-    HELLO(story, A, .credit = 1);
-    PUT(story, "k", .every_s = 5 * HOUR_S);
-    for (int i = 1; i < 17; i++)
-        fail_once(story, "k");
-    assert_in_range(fail_once(story, "k"), STORY_S(2.5 * HOUR_S), STORY_S(5 * HOUR_S));
-}
-
-static void the_jitter_parts_neighbours_and_is_the_same_in_every_run(void **state)
-{
-    struct story *story = *state;
-    int64_t waits_us[2][2];
-    for (int run = 0; run < 2; run++) {
-        HELLO(story, A, .credit = 1);
-        PUT(story, "a");
-        waits_us[run][0] = fail_once(story, "a");
-        EXPECT(STATUS_OK, story_remove(story, "a"));
-        PUT(story, "b");
-        waits_us[run][1] = fail_once(story, "b");
-        EXPECT(STATUS_OK, story_remove(story, "b"));
-        story_pass_s(story, 17);
-    }
-    assert_int_not_equal(waits_us[0][0], waits_us[0][1]);
-    assert_int_equal(waits_us[0][0], waits_us[1][0]);
-    assert_int_equal(waits_us[0][1], waits_us[1][1]);
-}
-
-static void an_ok_forgets_failures_crashes_and_the_error(void **state)
-{
-    struct story *story = *state;
-    HELLO(story, A, .credit = 1);
-    PUT(story, "k");
-    fail_once(story, "k");
-    crash_once(story, "k");
-    struct story_task task = next_run(story, "k");
-    assert_int_equal(task.task.failures, 1);
-    assert_int_equal(task.task.crashes, 1);
-    story_expect_text(story_view(story, "k").error, "503");
-    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 1));
-    struct record_view view = story_view(story, "k");
-    assert_int_equal(view.failures + view.crashes, 0);
-    story_expect_text(view.error, "");
-    story_expect_text(view.note, "tried");
-    assert_in_range(fail_once(story, "k"), STORY_S(0.5), STORY_S(1));
-}
-
-static void counts_and_back_off_survive_a_restart(void **state)
-{
-    struct story *story = *state;
-    HELLO(story, A, .credit = 1);
-    PUT(story, "k");
-    fail_once(story, "k");
-    crash_once(story, "k");
-    fail_once(story, "k");
-    int64_t due_us = story_view(story, "k").due_us;
+    PUT(story, "feed");
+    scene_fail_for_s(story, "feed");
+    scene_fail_for_s(story, "feed");
+    scene_fail_for_s(story, "feed");
+    struct record_view view = story_view(story, "feed");
+    assert_int_equal(view.status, RECORD_PARKED);
+    assert_int_equal(view.failures, 3);
+    assert_true(view.park_reason.count > 0);
+    story_expect_text(view.last_worker, "worker");
+    assert_true(view.parked_us == story->now.wall_us);
     story_crash(story);
-    struct record_view view = story_view(story, "k");
-    assert_int_equal(view.failures, 2);
-    assert_int_equal(view.crashes, 1);
-    assert_int_equal(view.due_us, due_us);
+    view = story_view(story, "feed");
+    assert_int_equal(view.status, RECORD_PARKED);
+    assert_int_equal(view.failures, 3);
+    assert_true(view.park_reason.count > 0);
+    assert_int_equal(story_numbers(story, "q").totals.parked_by_count, 1);
 }
-
-static void the_first_lost_lease_is_ready_at_once_and_later_ones_back_off(void **state)
-{
-    struct story *story = *state;
-    HELLO(story, A, .credit = 1);
-    PUT(story, "k");
-    crash_once(story, "k");
-    struct story_task task = story_take_task(story, A, "k");
-    EXPECT(STATUS_OK, story_give_back_begun(story, A, &task));
-    assert_in_range(story_view(story, "k").due_us - story->now.wall_us, STORY_S(0.5), STORY_S(1));
-    crash_once(story, "k");
-    assert_in_range(story_view(story, "k").due_us - story->now.wall_us, STORY_S(1), STORY_S(2));
-}
-
-/* --- parking ---------------------------------------------------------------------------------- */
 
 static void the_twentieth_failure_parks_with_reason_worker_and_time(void **state)
 {
@@ -129,9 +45,9 @@ static void the_twentieth_failure_parks_with_reason_worker_and_time(void **state
     HELLO(story, A, .credit = 1);
     PUT(story, "k");
     for (int i = 1; i <= 19; i++)
-        fail_once(story, "k");
+        scene_fail(story, "k");
     assert_int_equal(story_view(story, "k").status, RECORD_WAITING);
-    fail_once(story, "k");
+    scene_fail(story, "k");
     struct record_view view = story_view(story, "k");
     assert_int_equal(view.status, RECORD_PARKED);
     assert_int_equal(view.failures, 20);
@@ -142,21 +58,57 @@ static void the_twentieth_failure_parks_with_reason_worker_and_time(void **state
     assert_int_equal(story_numbers(story, "q").totals.parked_by_count, 1);
 }
 
+static void a_poison_record_is_parked_by_its_crashes(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 1, .lease_ms = 1000);
+    PUT(story, "feed");
+    for (int i = 0; i < 10; i++) {
+        story_pass_s(story, 600);
+        story_take_task(story, A, "feed");
+        story_pass_s(story, 1);
+    }
+    assert_int_equal(story_view(story, "feed").status, RECORD_PARKED);
+    assert_int_equal(story_view(story, "feed").crashes, 10);
+    assert_true(story_view(story, "feed").park_reason.count > 0);
+}
+
 static void the_tenth_crash_parks_with_reason_worker_and_time(void **state)
 {
     struct story *story = *state;
     HELLO(story, A, .credit = 1);
     PUT(story, "k");
     for (int i = 1; i <= 9; i++)
-        crash_once(story, "k");
+        scene_crash(story, "k");
     assert_int_equal(story_view(story, "k").status, RECORD_WAITING);
-    crash_once(story, "k");
+    scene_crash(story, "k");
     struct record_view view = story_view(story, "k");
     assert_int_equal(view.status, RECORD_PARKED);
     assert_int_equal(view.crashes, 10);
     story_expect_text(view.park_reason, "its lease was lost too often");
     story_expect_text(view.last_worker, "worker");
     assert_int_equal(view.parked_us, story->now.wall_us);
+}
+
+static void a_record_that_is_lost_ten_times_is_parked_with_its_reason(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 1);
+    PUT(story, "feed");
+    int64_t wait_us = 0;
+    for (int i = 0; i < 9; i++)
+        wait_us = scene_lose_again(story, "feed", wait_us);
+    assert_int_equal(story_view(story, "feed").status, RECORD_WAITING);
+    scene_lose_again(story, "feed", wait_us);
+    struct record_view view = story_view(story, "feed");
+    assert_int_equal(view.status, RECORD_PARKED);
+    assert_int_equal(view.crashes, 10);
+    assert_int_equal(view.parked_us, story->now.wall_us);
+    story_expect_text(view.last_worker, "worker");
+    assert_true(view.park_reason.count > 0);
+    assert_int_equal(story_numbers(story, "q").totals.parked_by_count, 1);
+    story_pass_s(story, 100000);
+    story_expect_no_task(story, A);
 }
 
 static void what_is_given_back_unbegun_never_parks(void **state)
@@ -170,6 +122,8 @@ static void what_is_given_back_unbegun_never_parks(void **state)
     }
     assert_int_equal(story_take_task(story, A, "k").task.crashes, 0);
 }
+
+/* --- by a report ------------------------------------------------------------------------------ */
 
 static void a_report_parks_with_its_error_as_the_reason(void **state)
 {
@@ -193,7 +147,7 @@ static void a_report_parks_with_its_error_as_the_reason(void **state)
     assert_int_equal(story_view(story, "told").parked_us, story_at_us(3));
 }
 
-/* --- the budget of parking -------------------------------------------------------------------- */
+/* --- the budget ------------------------------------------------------------------------------- */
 
 static void the_defaults_are_those_of_the_design(void **state)
 {
@@ -205,6 +159,24 @@ static void the_defaults_are_those_of_the_design(void **state)
     assert_int_equal(policy->backoff_max_us, STORY_S(HOUR_S));
     assert_int_equal(policy->parks_per_minute_least, 100);
     assert_int_equal(policy->parks_per_minute_ppm, 10000);
+}
+
+static void no_more_than_the_budget_is_parked_in_a_minute(void **state)
+{
+    struct story *story = *state;
+    set_counts(story, 1, 10, 3);
+    HELLO(story, A, .credit = 8, .lease_ms = 7200000);
+    for (char key[] = "a"; key[0] < 'i'; key[0]++) {
+        PUT(story, key);
+        scene_fail_for_s(story, key);
+    }
+    assert_int_equal(story_numbers(story, "q").parked, 3);
+    for (char key[] = "d"; key[0] < 'i'; key[0]++)
+        assert_true(story_view(story, key).due_us > story->now.wall_us + STORY_S(1800));
+    story_pass_s(story, 3600);
+    struct story_task task = story_take_any(story, A);
+    REPORT(story, A, &task, .outcome = OUTCOME_RETRY);
+    assert_int_equal(story_view(story, task.key).status, RECORD_PARKED);
 }
 
 /* One failure parks; so many records a minute, or that share of the queue. */
@@ -245,6 +217,34 @@ static void one_outage_parks_no_more_than_the_budget_of_a_minute(void **state)
     }
 }
 
+/* So many records are lost at once. */
+static void lose_many(struct story *story, int count)
+{
+    char key[] = "a";
+    HELLO(story, A, .credit = (uint32_t)count);
+    for (int i = 0; i < count; i++, key[0]++)
+        PUT(story, key);
+    story_break_connection(story, A, 0);
+}
+
+static void over_its_budget_a_queue_parks_no_more_and_the_rest_back_off_longest(void **state)
+{
+    struct story *story = *state;
+    scene_set_policy(story, &(struct sched_policy){.crashes_max = 1,
+                                                   .backoff_first_us = STORY_S(1),
+                                                   .backoff_max_us = STORY_S(10),
+                                                   .parks_per_minute_least = 2});
+    lose_many(story, 5);
+    struct sched_numbers numbers = story_numbers(story, "q");
+    assert_int_equal(numbers.parked, 2);
+    assert_int_equal(numbers.waiting, 3);
+    for (char key[] = "a"; key[0] <= 'e'; key[0]++) {
+        struct record_view view = story_view(story, key);
+        if (view.status == RECORD_WAITING)
+            assert_in_range(view.due_us - story->now.wall_us, STORY_S(5), STORY_S(10));
+    }
+}
+
 static void a_due_that_was_put_meanwhile_wins_over_the_longest_back_off(void **state)
 {
     struct story *story = *state;
@@ -262,12 +262,46 @@ static void a_due_that_was_put_meanwhile_wins_over_the_longest_back_off(void **s
     EXPECT_RECORD(story, "k", RECORD_WAITING, 5);
 }
 
+static void a_share_of_a_large_queue_may_be_parked_in_a_minute(void **state)
+{
+    struct story *story = *state;
+    set_counts(story, 1, 10, 1);
+    story->settings.policy.parks_per_minute_ppm = 600000;
+    sched_set_settings(story->sched, &story->settings);
+    HELLO(story, A, .credit = 8);
+    for (char key[] = "a"; key[0] < 'i'; key[0]++)
+        PUT(story, key, .in_s = 1);
+    for (char key[] = "a"; key[0] < 'i'; key[0]++)
+        scene_fail_for_s(story, key);
+    assert_int_equal(story_numbers(story, "q").parked, 4);
+}
+
 static void the_budget_is_a_share_of_a_large_queue(void **state)
 {
     struct story *story = *state;
     set_budget(story, 2, 200000);
     fail_all(story, 41);
     assert_int_equal(story_numbers(story, "q").parked, 8);
+}
+
+static void the_parking_budget_is_a_share_of_the_queue_and_comes_again_each_minute(void **state)
+{
+    struct story *story = *state;
+    scene_set_policy(story, &(struct sched_policy){.crashes_max = 1,
+                                                   .backoff_first_us = STORY_S(1),
+                                                   .backoff_max_us = STORY_S(10),
+                                                   .parks_per_minute_least = 1,
+                                                   .parks_per_minute_ppm = 500000});
+    lose_many(story, 7);
+    assert_int_equal(story_numbers(story, "q").parked, 3);
+    story_pass_s(story, 59);
+    HELLO(story, B, .credit = 7);
+    story_break_connection(story, B, 0);
+    assert_int_equal(story_numbers(story, "q").parked, 3);
+    story_pass_s(story, 11);
+    HELLO(story, B, .credit = 7);
+    story_break_connection(story, B, 0);
+    assert_int_equal(story_numbers(story, "q").parked, 6);
 }
 
 static void crashes_share_the_budget_with_failures(void **state)
@@ -278,7 +312,7 @@ static void crashes_share_the_budget_with_failures(void **state)
     assert_int_equal(story_numbers(story, "q").parked, 1);
     PUT(story, "k");
     for (int i = 0; i < 10; i++)
-        crash_once(story, "k");
+        scene_crash(story, "k");
     assert_int_equal(story_view(story, "k").status, RECORD_PARKED); /* minutes later */
     EXPECT(STATUS_OK, story_kick(story, "k"));
     struct story_task task = story_take_task(story, A, "k");
@@ -320,7 +354,7 @@ static void a_report_that_parks_needs_no_budget(void **state)
     EXPECT_RECORD(story, "k", RECORD_PARKED, 0);
 }
 
-/* --- kick ------------------------------------------------------------------------------------- */
+/* --- kicked ----------------------------------------------------------------------------------- */
 
 static void a_kicked_record_begins_anew(void **state)
 {
@@ -328,7 +362,7 @@ static void a_kicked_record_begins_anew(void **state)
     HELLO(story, A, .credit = 1);
     PUT(story, "k");
     for (int i = 1; i <= 20; i++)
-        fail_once(story, "k");
+        scene_fail(story, "k");
     EXPECT(STATUS_OK, story_kick(story, "k"));
     struct story_task task = story_take_task(story, A, "k");
     assert_int_equal(task.task.failures + task.task.crashes, 0);
@@ -357,20 +391,21 @@ static void a_kick_of_all_resets_all_and_says_how_many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        STORY(the_back_off_doubles_from_a_second_to_an_hour),
-        STORY(the_back_off_grows_to_an_every_that_is_longer_than_an_hour),
-        STORY(the_jitter_parts_neighbours_and_is_the_same_in_every_run),
-        STORY(an_ok_forgets_failures_crashes_and_the_error),
-        STORY(counts_and_back_off_survive_a_restart),
-        STORY(the_first_lost_lease_is_ready_at_once_and_later_ones_back_off),
+        STORY(a_record_is_parked_by_its_failures_with_reason_and_worker),
         STORY(the_twentieth_failure_parks_with_reason_worker_and_time),
+        STORY(a_poison_record_is_parked_by_its_crashes),
         STORY_WITH_MEMORY(the_tenth_crash_parks_with_reason_worker_and_time),
+        STORY_WITH_MEMORY(a_record_that_is_lost_ten_times_is_parked_with_its_reason),
         STORY(what_is_given_back_unbegun_never_parks),
         STORY(a_report_parks_with_its_error_as_the_reason),
         STORY(the_defaults_are_those_of_the_design),
+        STORY(no_more_than_the_budget_is_parked_in_a_minute),
         STORY(one_outage_parks_no_more_than_the_budget_of_a_minute),
+        STORY(over_its_budget_a_queue_parks_no_more_and_the_rest_back_off_longest),
         STORY(a_due_that_was_put_meanwhile_wins_over_the_longest_back_off),
+        STORY(a_share_of_a_large_queue_may_be_parked_in_a_minute),
         STORY(the_budget_is_a_share_of_a_large_queue),
+        STORY(the_parking_budget_is_a_share_of_the_queue_and_comes_again_each_minute),
         STORY(crashes_share_the_budget_with_failures),
         STORY(no_minute_has_more_than_the_budget_wherever_it_begins),
         STORY(a_report_that_parks_needs_no_budget),

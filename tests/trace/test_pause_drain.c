@@ -1,124 +1,5 @@
-/* The rest of design 7's table: records that the grace holds after a restart, pause and drain. */
-#include "story.h"
-
-/* Out at A when the broker ended: held until A is back, 5 s at most. */
-static struct story_task make_held(struct story *story, const char *key)
-{
-    HELLO(story, A, .credit = 1);
-    EXPECT(STATUS_CREATED, PUT(story, key, .payload = "old"));
-    struct story_task task = story_take_task(story, A, key);
-    story_crash(story);
-    EXPECT_RECORD(story, key, RECORD_LEASED, 0);
-    return task;
-}
-
-static void come_back_with(struct story *story, const struct story_task *task)
-{
-    HELLO(story, A, .credit = 1, .resume = 1);
-    EXPECT(STATUS_OK, story_resume(story, A, task));
-}
-
-static void expect_payload(struct story *story, const char *key, const char *payload)
-{
-    story_expect_text(story_view(story, key).payload, payload);
-}
-
-/* --- held by the grace ------------------------------------------------------------------------ */
-
-static void a_put_on_a_held_record_is_applied_with_the_report_of_the_resumed_lease(void **state)
-{
-    struct story *story = *state;
-    struct story_task task = make_held(story, "k");
-    EXPECT(STATUS_PENDING, PUT(story, "k", .due_s = 50, .payload = "new"));
-    expect_payload(story, "k", "old");
-    come_back_with(story, &task);
-    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 70, .payload = "worker's"));
-    EXPECT_RECORD(story, "k", RECORD_WAITING, 50);
-    expect_payload(story, "k", "new");
-}
-
-static void a_put_on_a_held_record_is_applied_when_the_grace_ends(void **state)
-{
-    struct story *story = *state;
-    struct story_task task = make_held(story, "k");
-    EXPECT(STATUS_PENDING, PUT(story, "k", .due_s = 50, .payload = "new"));
-    story_pass_s(story, 5);
-    EXPECT_RECORD(story, "k", RECORD_WAITING, 50);
-    expect_payload(story, "k", "new");
-    HELLO(story, A, .credit = 1, .resume = 1);
-    EXPECT(STATUS_STALE, story_resume(story, A, &task));
-    EXPECT(STATUS_STALE, REPORT(story, A, &task, .in_s = 5));
-}
-
-static void a_put_on_a_held_record_survives_another_crash(void **state)
-{
-    struct story *story = *state;
-    struct story_task task = make_held(story, "k");
-    EXPECT(STATUS_PENDING, PUT(story, "k", .payload = "new"));
-    EXPECT(STATUS_PENDING, PUT(story, "k", .group = "g"));
-    story_crash(story);
-    EXPECT_RECORD(story, "k", RECORD_LEASED, 0);
-    expect_payload(story, "k", "old");
-    come_back_with(story, &task);
-    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 70));
-    EXPECT_RECORD(story, "k", RECORD_WAITING, 70);
-    expect_payload(story, "k", "new");
-    story_expect_text(story_view(story, "k").group, "g");
-}
-
-static void a_held_record_that_is_removed_never_comes_back(void **state)
-{
-    struct story *story = *state;
-    struct story_task task = make_held(story, "k");
-    EXPECT(STATUS_OK, story_remove(story, "k"));
-    assert_false(story_has(story, "k"));
-    HELLO(story, A, .credit = 1, .resume = 1);
-    EXPECT(STATUS_GONE, story_resume(story, A, &task));
-    EXPECT(STATUS_GONE, REPORT(story, A, &task, .in_s = 5));
-    story_pass_s(story, 10);
-    assert_int_equal(story_numbers(story, "q").records, 0);
-}
-
-static void run_now_on_a_held_record_takes_place_with_the_report(void **state)
-{
-    struct story *story = *state;
-    struct story_task task = make_held(story, "k");
-    EXPECT(STATUS_PENDING, story_run_now(story, "k"));
-    come_back_with(story, &task);
-    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 70));
-    task = story_take_task(story, A, "k");
-    assert_int_equal(task.task.due_us, story_at_us(0));
-}
-
-static void run_now_on_a_held_record_takes_place_when_the_grace_ends(void **state)
-{
-    struct story *story = *state;
-    make_held(story, "k");
-    EXPECT(STATUS_PENDING, story_run_now(story, "k"));
-    story_pass_s(story, 6);
-    EXPECT_RECORD(story, "k", RECORD_READY, 5);
-}
-
-static void kick_is_refused_for_a_held_record(void **state)
-{
-    struct story *story = *state;
-    make_held(story, "k");
-    EXPECT(STATUS_LEASED, story_kick(story, "k"));
-    EXPECT_RECORD(story, "k", RECORD_LEASED, 0);
-}
-
-static void a_parked_record_is_not_held(void **state)
-{
-    struct story *story = *state;
-    HELLO(story, A, .credit = 1);
-    PUT(story, "k");
-    struct story_task task = story_take_task(story, A, "k");
-    EXPECT(STATUS_OK, REPORT(story, A, &task, .outcome = OUTCOME_PARK));
-    story_crash(story);
-    EXPECT_RECORD(story, "k", RECORD_PARKED, 0);
-    EXPECT(STATUS_OK, story_kick(story, "k"));
-    EXPECT_RECORD(story, "k", RECORD_READY, 0);
-}
+/* Pause, which holds a queue back, and drain, which waits for all that is out. */
+#include "scenes.h"
 
 /* --- pause ------------------------------------------------------------------------------------ */
 
@@ -157,6 +38,36 @@ static void a_paused_queue_takes_reports_and_changes_as_ever(void **state)
     story_expect_no_task(story, A);
 }
 
+static void a_paused_queue_hands_out_nothing_and_takes_reports(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .queues = "q,other", .credit = 9);
+    PUT(story, "leased");
+    struct story_task task = story_take_task(story, A, "leased");
+    EXPECT(STATUS_OK, story_pause(story, "q"));
+    PUT(story, "ready");
+    PUT(story, "elsewhere", .queue = "other");
+    story_take_task(story, A, "elsewhere");
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 5));
+    story_pass_s(story, 10);
+    story_expect_no_task(story, A);
+    EXPECT(STATUS_OK, story_unpause(story, "q"));
+    assert_int_equal(story_task_count(story, A), 2);
+}
+
+static void a_pause_survives_a_restart(void **state)
+{
+    struct story *story = *state;
+    PUT(story, "feed");
+    EXPECT(STATUS_OK, story_pause(story, "q"));
+    story_crash(story);
+    HELLO(story, A, .credit = 1);
+    story_pass_s(story, 10);
+    story_expect_no_task(story, A);
+    EXPECT(STATUS_OK, story_unpause(story, "q"));
+    story_take_task(story, A, "feed");
+}
+
 static void a_pause_survives_a_restart_and_leases_are_resumed_in_it(void **state)
 {
     struct story *story = *state;
@@ -165,7 +76,7 @@ static void a_pause_survives_a_restart_and_leases_are_resumed_in_it(void **state
     struct story_task task = story_take_task(story, A, "k");
     EXPECT(STATUS_OK, story_pause(story, "q"));
     story_crash(story);
-    come_back_with(story, &task);
+    scene_come_back_with(story, &task);
     EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 1));
     story_pass_s(story, 10);
     story_expect_no_task(story, A);
@@ -205,6 +116,22 @@ static void a_drain_waits_for_the_reports(void **state)
     story_take_task(story, A, "other");
 }
 
+static void a_drain_ends_when_no_lease_is_out(void **state)
+{
+    struct story *story = *state;
+    struct story_task task = scene_make_one_of_each(story);
+    story_drain(story, 60);
+    assert_int_equal(story->last[EFFECT_DRAINED].request, 0);
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 1));
+    assert_int_equal(story->last[EFFECT_DRAINED].request, story->requests);
+    EXPECT(STATUS_OK, story->last[EFFECT_DRAINED].status);
+    story_pass_s(story, 10);
+    story_expect_no_task(story, A);
+    assert_true(story_numbers(story, NULL).is_draining);
+    story_undrain(story);
+    assert_int_equal(story_task_count(story, A), 1);
+}
+
 static void a_drain_without_leases_is_over_at_once(void **state)
 {
     struct story *story = *state;
@@ -212,6 +139,18 @@ static void a_drain_without_leases_is_over_at_once(void **state)
     story_drain(story, 30);
     assert_int_equal(story->last[EFFECT_DRAINED].request, story->requests);
     EXPECT(STATUS_OK, story->last[EFFECT_DRAINED].status);
+}
+
+static void a_drain_times_out_and_goes_on_draining(void **state)
+{
+    struct story *story = *state;
+    scene_make_one_of_each(story);
+    story_drain(story, 10);
+    story_pass_s(story, 9.9);
+    assert_int_equal(story->last[EFFECT_DRAINED].request, 0);
+    story_pass_s(story, 0.1);
+    EXPECT(STATUS_TIMED_OUT, story->last[EFFECT_DRAINED].status);
+    assert_true(story_numbers(story, NULL).is_draining);
 }
 
 static void a_drain_that_times_out_goes_on_granting_nothing(void **state)
@@ -231,14 +170,25 @@ static void a_drain_that_times_out_goes_on_granting_nothing(void **state)
     assert_false(story_numbers(story, "q").is_draining);
 }
 
+static void a_restart_ends_a_drain(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, CLIENT, .queues = "");
+    story_drain(story, 1);
+    story_crash(story);
+    HELLO(story, A, .credit = 1);
+    PUT(story, "feed");
+    story_take_task(story, A, "feed");
+}
+
 /* What the grace holds counts as leased: somebody may report it still. */
 static void a_drain_in_the_grace_waits_for_what_is_held(void **state)
 {
     struct story *story = *state;
-    struct story_task task = make_held(story, "k");
+    struct story_task task = scene_make_held(story, "k");
     story_drain(story, 30);
     assert_int_equal(story->last[EFFECT_DRAINED].request, 0);
-    come_back_with(story, &task);
+    scene_come_back_with(story, &task);
     assert_int_equal(story->last[EFFECT_DRAINED].request, 0);
     EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 1));
     EXPECT(STATUS_OK, story->last[EFFECT_DRAINED].status);
@@ -248,7 +198,7 @@ static void a_drain_in_the_grace_waits_for_what_is_held(void **state)
 static void a_drain_in_the_grace_is_over_when_nobody_comes_back(void **state)
 {
     struct story *story = *state;
-    make_held(story, "k");
+    scene_make_held(story, "k");
     story_drain(story, 30);
     assert_int_equal(story->last[EFFECT_DRAINED].request, 0);
     story_pass_s(story, 5);
@@ -260,21 +210,18 @@ static void a_drain_in_the_grace_is_over_when_nobody_comes_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        STORY(a_put_on_a_held_record_is_applied_with_the_report_of_the_resumed_lease),
-        STORY(a_put_on_a_held_record_is_applied_when_the_grace_ends),
-        STORY(a_put_on_a_held_record_survives_another_crash),
-        STORY(a_held_record_that_is_removed_never_comes_back),
-        STORY(run_now_on_a_held_record_takes_place_with_the_report),
-        STORY(run_now_on_a_held_record_takes_place_when_the_grace_ends),
-        STORY(kick_is_refused_for_a_held_record),
-        STORY(a_parked_record_is_not_held),
         STORY(a_paused_queue_grants_nothing_until_it_is_resumed),
         STORY(a_paused_queue_takes_reports_and_changes_as_ever),
+        STORY(a_paused_queue_hands_out_nothing_and_takes_reports),
+        STORY(a_pause_survives_a_restart),
         STORY(a_pause_survives_a_restart_and_leases_are_resumed_in_it),
         STORY(a_queue_that_is_not_there_yet_can_be_paused),
         STORY(a_drain_waits_for_the_reports),
+        STORY(a_drain_ends_when_no_lease_is_out),
         STORY(a_drain_without_leases_is_over_at_once),
+        STORY(a_drain_times_out_and_goes_on_draining),
         STORY(a_drain_that_times_out_goes_on_granting_nothing),
+        STORY(a_restart_ends_a_drain),
         STORY(a_drain_in_the_grace_waits_for_what_is_held),
         STORY(a_drain_in_the_grace_is_over_when_nobody_comes_back),
     };
