@@ -18,7 +18,7 @@
 
 #include "test_store_help.h"
 
-enum { KILLS_DEFAULT = 30, MODEL_SEED = 7, BATCHES_AHEAD = 3 };
+enum { KILLS_DEFAULT = 30, MODEL_SEED = 7, BATCHES_AHEAD = 3, WORK_BATCHES_MAX = 250 };
 
 static char directory[HELP_PATH_BYTES];
 
@@ -68,7 +68,15 @@ static void commit_for_ever(int pipe_fd, uint64_t sequence, uint64_t journal_byt
     }
 }
 
-/* Starts the child, kills it after so many acknowledgements and some time. Returns the last. */
+/* Computes as much as that many batches cost the child without their commits, some milliseconds at
+ * most: the kill falls anywhere into its next batches, on a slow machine as on a fast one. */
+static void work_beside_it(uint64_t batches)
+{
+    struct model *model = model_at(batches);
+    free(model);
+}
+
+/* Starts the child, kills it after so many acknowledgements and some work. Returns the last. */
 static uint64_t run_and_kill(uint64_t sequence, uint64_t *random)
 {
     int ends[2];
@@ -86,7 +94,7 @@ static uint64_t run_and_kill(uint64_t sequence, uint64_t *random)
         assert_int_equal(read(ends[0], &number, sizeof(number)), sizeof(number));
         last = number;
     }
-    usleep((useconds_t)help_below(random, 3000));
+    work_beside_it(help_below(random, WORK_BATCHES_MAX));
     kill(child, SIGKILL);
     int status = 0;
     assert_int_equal(waitpid(child, &status, 0), child);
