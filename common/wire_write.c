@@ -7,22 +7,9 @@
 
 #include <msgpack/pack.h>
 
-enum { FIRST_ROOM_BYTES = 256 };
+#include "wire_forms.h"
 
-/* First bytes of the forms that are written here; the others are msgpack-c's. */
-enum {
-    FIX_ARRAY = 0x90,
-    FIX_STR = 0xa0,
-    BIN_8 = 0xc4,
-    UINT_8 = 0xcc,
-    UINT_16 = 0xcd,
-    UINT_32 = 0xce,
-    UINT_64 = 0xcf,
-    ARRAY_32 = 0xdd,
-    MAP_32 = 0xdf,
-};
-
-enum { HEAD_32_BYTES = 5 };
+enum { FIRST_ROOM_BYTES = 256, HEAD_32_BYTES = 5 };
 
 void wire_buffer_init(struct wire_buffer *buffer)
 {
