@@ -290,6 +290,18 @@ void record_park(struct sched *sched, uint32_t slot, struct moment now)
 
 /* --- gone ------------------------------------------------------------------------------------- */
 
+/* With it go the key and the bytes that are counted. */
+static void give_up_body(struct sched *sched, uint32_t slot)
+{
+    struct record *record = record_at(sched, slot);
+    uint64_t bytes = body_bytes(record->body);
+    table_remove(&sched->keys, slot);
+    sched->body_bytes -= bytes;
+    queue_of(sched, record)->body_bytes -= bytes;
+    free(record->body);
+    record->body = NULL;
+}
+
 void record_remove(struct sched *sched, uint32_t slot)
 {
     struct record *record = record_at(sched, slot);
@@ -300,12 +312,7 @@ void record_remove(struct sched *sched, uint32_t slot)
         pending_drop(sched, slot);
     if (record->where != PLACE_NOWHERE)
         record_displace(sched, slot);
-    table_remove(&sched->keys, slot);
-    uint64_t bytes = body_bytes(record->body);
-    sched->body_bytes -= bytes;
-    queue->body_bytes -= bytes;
-    free(record->body);
-    record->body = NULL;
+    give_up_body(sched, slot);
     record_mark(sched, slot);
     record_clear_flag(record, FLAG_COLD);
     record_move_to(sched, slot, PLACE_REMOVED);
@@ -324,16 +331,8 @@ void record_free(struct sched *sched, uint32_t slot)
 void record_drop(struct sched *sched, uint32_t slot)
 {
     struct record *record = record_at(sched, slot);
-    struct queue *queue = queue_of(sched, record);
     assert(record->where == PLACE_STAGED || record->where == PLACE_NOWHERE);
     assert(!(record->flags & FLAG_DIRTY));
-    table_remove(&sched->keys, slot);
-    uint64_t bytes = body_bytes(record->body);
-    sched->body_bytes -= bytes;
-    queue->body_bytes -= bytes;
-    free(record->body);
-    record->body = NULL;
-    queue->counts[record->where]--;
-    record->where = PLACE_NOWHERE;
-    slab_give(&sched->records, slot);
+    give_up_body(sched, slot);
+    record_free(sched, slot);
 }
