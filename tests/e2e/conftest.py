@@ -8,3 +8,12 @@ pytest.register_assert_rewrite("harness")
 from harness import (  # noqa: E402, F401
     PROGRAMS, ROOT, SECONDS, Broker, Process, broker, brokers, directory, durable_broker,
     environment, finish, free_endpoint, processes, wait_until, workers)
+
+
+@pytest.fixture
+def made():
+    """Peers that are closed when their broker has stopped, so that it need not wait for them."""
+    peers = []
+    yield peers
+    for peer in peers:
+        peer.close()

@@ -16,15 +16,6 @@ from raw import (
 
 
 @pytest.fixture
-def made():
-    """Peers that are closed when their broker has stopped, so that it need not wait for them."""
-    peers = []
-    yield peers
-    for peer in peers:
-        peer.close()
-
-
-@pytest.fixture
 def broker(made, brokers):
     return brokers("--stop-timeout", "0s")
 

@@ -19,15 +19,6 @@ LONG = 4  # records that are at work over all restarts
 
 
 @pytest.fixture
-def made():
-    """Peers that are closed when their broker has stopped."""
-    peers = []
-    yield peers
-    for peer in peers:
-        peer.close()
-
-
-@pytest.fixture
 def broker(made, brokers):
     return brokers("--stop-timeout", "0s", "--grace", "3s", store="lmdb")
 

@@ -13,15 +13,6 @@ from raw import (
 
 
 @pytest.fixture
-def made():
-    """Peers that are closed when their broker has stopped."""
-    peers = []
-    yield peers
-    for peer in peers:
-        peer.close()
-
-
-@pytest.fixture
 def connect(made):
     def to(broker, **hello):
         made.append(Peer(broker.endpoint))
