@@ -25,23 +25,11 @@ static long cut_at;
 static enum how cut_how;
 static atomic_long calls;
 
-static struct {
-    ssize_t (*write)(int, const void *, size_t);
-    ssize_t (*pwrite)(int, const void *, size_t, off_t);
-    ssize_t (*writev)(int, const struct iovec *, int);
-    int (*fsync)(int);
-    int (*fdatasync)(int);
-    int (*ftruncate)(int, off_t);
-} real;
+static struct preload_calls real;
 
 __attribute__((constructor)) static void prepare(void)
 {
-    preload_find(&real.write, "write");
-    preload_find(&real.pwrite, "pwrite");
-    preload_find(&real.writev, "writev");
-    preload_find(&real.fsync, "fsync");
-    preload_find(&real.fdatasync, "fdatasync");
-    preload_find(&real.ftruncate, "ftruncate");
+    preload_find_calls(&real);
     const char *at = getenv("EVERDUE_CUT_AT"), *how = getenv("EVERDUE_CUT_HOW");
     directory = getenv("EVERDUE_CUT_DIR");
     cut_at = at ? atol(at) : 0;

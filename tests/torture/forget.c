@@ -40,21 +40,11 @@ static int log_fd = -1;
 static uint64_t numbers;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
-static struct {
-    ssize_t (*write)(int, const void *, size_t);
-    ssize_t (*pwrite)(int, const void *, size_t, off_t);
-    ssize_t (*writev)(int, const struct iovec *, int);
-    int (*fsync)(int);
-    int (*fdatasync)(int);
-} real;
+static struct preload_calls real;
 
 __attribute__((constructor)) static void prepare(void)
 {
-    preload_find(&real.write, "write");
-    preload_find(&real.pwrite, "pwrite");
-    preload_find(&real.writev, "writev");
-    preload_find(&real.fsync, "fsync");
-    preload_find(&real.fdatasync, "fdatasync");
+    preload_find_calls(&real);
     const char *path = getenv("EVERDUE_FORGET_LOG");
     directory = getenv("EVERDUE_FORGET_DIR");
     if (directory && path)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 /* Sets the function pointer that `function` points to: the `name` that this library stands before.
@@ -18,6 +19,26 @@ static inline void preload_find(void *function, const char *name)
     if (!found)
         abort();
     memcpy(function, &found, sizeof(found));
+}
+
+/* The calls by which files are written and synced. */
+struct preload_calls {
+    ssize_t (*write)(int, const void *, size_t);
+    ssize_t (*pwrite)(int, const void *, size_t, off_t);
+    ssize_t (*writev)(int, const struct iovec *, int);
+    int (*fsync)(int);
+    int (*fdatasync)(int);
+    int (*ftruncate)(int, off_t);
+};
+
+static inline void preload_find_calls(struct preload_calls *calls)
+{
+    preload_find(&calls->write, "write");
+    preload_find(&calls->pwrite, "pwrite");
+    preload_find(&calls->writev, "writev");
+    preload_find(&calls->fsync, "fsync");
+    preload_find(&calls->fdatasync, "fdatasync");
+    preload_find(&calls->ftruncate, "ftruncate");
 }
 
 /* Whether the descriptor's file has a name below this folder. */
