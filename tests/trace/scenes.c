@@ -67,6 +67,17 @@ struct story_task scene_make_one_of_each(struct story *story)
     return task;
 }
 
+struct story_task scene_change_while_out(struct story *story)
+{
+    HELLO(story, A, .credit = 1, .lease_ms = 1000);
+    PUT(story, "feed", .payload = "old");
+    struct story_task task = story_take_task(story, A, "feed");
+    story_set_credit(story, A, 0);
+    EXPECT(STATUS_PENDING, PUT(story, "feed", .payload = "new"));
+    assert_int_equal(story_view(story, "feed").state, task.task.state);
+    return task;
+}
+
 void scene_expect_payload(struct story *story, const char *key, const char *payload)
 {
     story_expect_text(story_view(story, key).payload, payload);

@@ -25,6 +25,10 @@ void scene_make_parked(struct story *story, const char *key);
 /* "waiting" (due at 100 s), "ready", "leased" (by A, whose task it returns) and "parked". */
 struct story_task scene_make_one_of_each(struct story *story);
 
+/* "feed" is out at A, who has no more credit, under a lease of 1 s; its payload "old" is to become
+ * "new" when it comes back. */
+struct story_task scene_change_while_out(struct story *story);
+
 void scene_expect_payload(struct story *story, const char *key, const char *payload);
 
 /* --- runs ------------------------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /* Leases that are lost or cancelled: what counts as a crash, and what was changed meanwhile. */
-#include "story.h"
+#include "scenes.h"
 
 /* --- counted, or not -------------------------------------------------------------------------- */
 
@@ -99,21 +99,10 @@ static void a_removed_records_lease_is_given_back_or_runs_out_quietly(void **sta
 
 /* --- changes that were pending ---------------------------------------------------------------- */
 
-static struct story_task change_while_out(struct story *story)
-{
-    HELLO(story, A, .credit = 1, .lease_ms = 1000);
-    PUT(story, "feed", .payload = "old");
-    struct story_task task = story_take_task(story, A, "feed");
-    story_set_credit(story, A, 0);
-    EXPECT(STATUS_PENDING, PUT(story, "feed", .payload = "new"));
-    assert_int_equal(story_view(story, "feed").state, task.task.state);
-    return task;
-}
-
 static void a_change_that_is_applied_when_the_lease_is_lost_draws_a_fresh_number(void **state)
 {
     struct story *story = *state;
-    struct story_task task = change_while_out(story);
+    struct story_task task = scene_change_while_out(story);
     story_pass_s(story, 1);
     for (int run = 0; run < 2; run++) {
         story_expect_text(story_view(story, "feed").payload, "new");

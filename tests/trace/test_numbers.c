@@ -1,5 +1,5 @@
 /* The numbers rule: which report counts (design: leases, states, fences). */
-#include "story.h"
+#include "scenes.h"
 
 /* A lease of A that ran out while nobody had credit. */
 static struct story_task lose_a_lease(struct story *story)
@@ -425,21 +425,10 @@ static void run_now_and_kick_make_an_old_report_stale(void **state)
 /* --- pending changes ---------------------------------------------------------------------------
  */
 
-static struct story_task change_while_out(struct story *story)
-{
-    HELLO(story, A, .credit = 1, .lease_ms = 1000);
-    PUT(story, "feed", .payload = "old");
-    struct story_task task = story_take_task(story, A, "feed");
-    story_set_credit(story, A, 0);
-    EXPECT(STATUS_PENDING, PUT(story, "feed", .payload = "new"));
-    assert_int_equal(story_view(story, "feed").state, task.task.state);
-    return task;
-}
-
 static void a_change_that_is_applied_with_a_report_draws_no_further_number(void **state)
 {
     struct story *story = *state;
-    struct story_task task = change_while_out(story);
+    struct story_task task = scene_change_while_out(story);
     EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 60));
     for (int run = 0; run < 2; run++) {
         story_expect_text(story_view(story, "feed").payload, "new");
