@@ -207,10 +207,15 @@ static void step_kind(struct server *server, enum event_kind kind)
     server_step(server, &event);
 }
 
+static bool has_work(const struct server *server)
+{
+    return sched_has_work(server->sched) && !server->is_disk_short && !server->is_safe;
+}
+
 static void do_work(struct server *server)
 {
     int64_t end_us = server->now.mono_us + WORK_US_MAX;
-    while (sched_has_work(server->sched) && !server->is_disk_short) {
+    while (has_work(server)) {
         step_kind(server, EVENT_WORK);
         if (clock_now().mono_us >= end_us)
             return;
@@ -265,7 +270,7 @@ static bool turn(struct server *server)
     server->now = clock_now();
     count_turn(&server->counts, server->now.mono_us - server->turn_began_mono_us,
                clock_thread_us());
-    return may_have_more || (sched_has_work(server->sched) && !server->is_disk_short);
+    return may_have_more || has_work(server);
 }
 
 static bool may_stop(struct server *server)
@@ -353,6 +358,7 @@ static bool open_server(struct server *server)
     backup_init(&server->backup);
     if (!storage_open(server))
         return false;
+    safe_begin(server);
     apply_settings(server);
     return socket_open(server);
 }

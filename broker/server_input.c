@@ -101,6 +101,10 @@ static bool may_begin(struct server *server, struct request *request, struct hel
     const char *why = "this session began too often; wait a few seconds";
     bool is_often = !hello_limit_allows(&server->hello_limit, hello->uid, server->now.mono_us);
     enum status status = is_often ? STATUS_BUSY : access_hello(server, request, hello, &why);
+    if (!status && server->is_safe && hello->queue_count) {
+        status = STATUS_BUSY;
+        why = safe_why;
+    }
     if (status == STATUS_OK)
         return true;
     server->counts.refused++;
@@ -354,7 +358,8 @@ void input_message(struct server *server, struct request *request, const void *d
         input_refuse(server, request, STATUS_UNKNOWN_TYPE, "a message type that is not known");
     } else if (request->worker == SLAB_NONE && type != MESSAGE_HELLO) {
         input_refuse(server, request, STATUS_NO_SESSION, "say hello first");
-    } else if (!request->peer || access_allows(server, request)) {
+    } else if ((!request->peer || access_allows(server, request)) &&
+               !safe_refuses(server, request)) {
         handler(server, request);
     }
 }

@@ -164,6 +164,7 @@ struct server {
     int64_t stop_mono_us;
     bool is_disk_short; /* puts and syncs are refused */
     bool is_store_full; /* a batch waits for space: nothing is granted */
+    bool is_safe;       /* it crashed several times lately: nobody works, nothing is put */
     int64_t next_space_mono_us;
     int exit_code;
     struct server_counts counts;
@@ -230,6 +231,17 @@ handle records_put, records_remove, records_run_now, records_kick, records_sync_
     records_sync_chunk, records_sync_commit, records_sync_abort, records_pause, records_unpause,
     records_drain;
 handle look_get, look_list, look_peek, look_stats, look_workers, look_queues, look_backup;
+
+/* --- server_safe.c ---------------------------------------------------------------------------- */
+
+/* Safe mode, when the broker crashed several times lately; crashes are marked from now on. */
+void safe_begin(struct server *server);
+/* An administrator says that the cause is gone. */
+void safe_end(struct server *server);
+/* Whether safe mode keeps it out: then it is answered. What is for workers is kept out by their
+ * hello. */
+bool safe_refuses(struct server *server, struct request *request);
+extern const char safe_why[];
 
 /* --- server_access.c -------------------------------------------------------------------------- */
 

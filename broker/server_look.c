@@ -204,6 +204,7 @@ static void add_server(struct map *map, struct server *server, const struct sche
         {"draining", numbers->is_draining},
         {"in_grace", numbers->is_in_grace},
         {"disk_short", server->is_disk_short},
+        {"safe_mode", server->is_safe},
         {"journal_bytes", health.journal_bytes},
         {"disk_bytes", health.disk_bytes},
         {"disk_free_bytes", health.disk_free_bytes > INT64_MAX ? 0 : health.disk_free_bytes},

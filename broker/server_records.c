@@ -112,6 +112,8 @@ void records_unpause(struct server *server, struct request *request)
     struct bytes queue = input_queue(request);
     struct event event = input_event(server, request, queue.data ? EVENT_UNPAUSE : EVENT_UNDRAIN);
     event.key.queue = queue;
+    if (!queue.data)
+        safe_end(server);
     step_durable(server, request, &event);
 }
 

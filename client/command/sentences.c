@@ -34,6 +34,12 @@ static void say_grants(struct report *report, const struct sentences_queues *que
     char room[QUANTITY_TEXT_BYTES * 2], span[QUANTITY_TEXT_BYTES];
     int64_t head_us = number(report, "head_lateness_us");
     int64_t ready = number(report, "ready");
+    if (number(report, "safe_mode") > 0) {
+        report->faults++;
+        text_add_string(report->text,
+                        "! Safe mode: the broker crashed several times within a minute. Its log "
+                        "says why. To end that: everdue resume\n");
+    }
     if (number(report, "draining") > 0) {
         report->faults++;
         text_add_string(report->text,

@@ -234,6 +234,7 @@ static void what_is_wrong_is_said_with_what_to_do(void **state)
          "! Set aside after failures: 2 records"},
         {{NUMBER("draining", 1), NUMBER("workers", 1)}, NULL, "! The broker drains"},
         {{NUMBER("disk_short", 1), NUMBER("workers", 1)}, NULL, "! The disk is all but full"},
+        {{NUMBER("safe_mode", 1), NUMBER("workers", 1)}, NULL, "! Safe mode: the broker crashed"},
         {{NUMBER("records", 1), NUMBER("workers", 1)}, "feeds, hosts", "! Paused: feeds, hosts."},
     };
     (void)state;
