@@ -69,8 +69,11 @@ static struct dump_queue *require_queue(struct dump *dump, uint32_t id)
         struct dump_queue *grown = realloc(dump->queues, (id + 1) * sizeof(*grown));
         if (!grown)
             return NULL;
-        memset(grown + dump->queue_count, 0, (id + 1 - dump->queue_count) * sizeof(*grown));
         dump->queues = grown;
+        for (uint32_t i = dump->queue_count; i <= id; i++) {
+            grown[i] = (struct dump_queue){.records = 0};
+            snprintf(grown[i].name, sizeof(grown[i].name), "queue-%" PRIu32, i);
+        }
         dump->queue_count = id + 1;
     }
     return &dump->queues[id];
@@ -102,6 +105,7 @@ static enum status take_queue(struct dump *dump, const struct store_row *row, st
         return STATUS_NO_MEMORY;
     memcpy(queue->name, stored.name.data, stored.name.count);
     queue->name[stored.name.count] = '\0';
+    queue->is_stored = true;
     queue->records_stored = stored.totals.created - stored.totals.removed;
     json_add_member(&dump->line, "queue", shown(stored.name));
     add_totals(&dump->line, &stored);
@@ -267,7 +271,7 @@ enum status dump_record(const struct store_state *state, const uint8_t *body, ui
         return STATUS_OK;
     body_view(body + sizeof(id), &fields);
     const struct everdue_record record = view(state, &fields);
-    queue->printed++;
+    dump->printed++;
     text_clear(&dump->line);
     if (dump->only || dump->without_state)
         record_json_write(&dump->line, &record);

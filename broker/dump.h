@@ -19,10 +19,10 @@
 #include "text.h"
 
 struct dump_queue {
-    char name[QUEUE_NAME_BYTES_MAX + 1]; /* empty: its row is lost */
+    char name[QUEUE_NAME_BYTES_MAX + 1]; /* queue-NUMBER where its row is lost */
+    bool is_stored;                      /* its row came */
     uint64_t records_stored;             /* as its row counts them */
     uint64_t records;                    /* that came */
-    uint64_t printed;
 };
 
 struct dump {
@@ -31,6 +31,7 @@ struct dump {
     bool without_state; /* records in the form of export, also where all queues are printed */
     struct dump_queue *queues; /* by their numbers */
     uint32_t queue_count;
+    uint64_t printed; /* records */
     struct text line;
     char why[STORE_WHY_BYTES]; /* of a row or record that is refused */
 };

@@ -200,7 +200,8 @@ static int finish_stopped(struct options *options, const struct flags *flags)
     bool has_records = options->action != ACTION_CHECK_STORE;
     if (options->queue && (!has_records || !bytes_are_queue_name(bytes_of(options->queue))))
         return complain(options, EX_USAGE, "--queue \"%s\": %s", options->queue,
-                        has_records ? "that is no name of a queue" : "it goes with --dump-store");
+                        has_records ? "that is no name of a queue"
+                                    : "it goes with --dump-store and --salvage");
     if (!named) {
         int code = finish_store(options);
         if (!code && !options->directory[0])
@@ -240,6 +241,7 @@ enum {
     KEY_CHECK_CONFIG,
     KEY_CHECK_STORE,
     KEY_DUMP_STORE,
+    KEY_SALVAGE,
 
     KEY_QUEUE,
     KEY_SETTING
@@ -253,10 +255,12 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         flags->config = argument;
     } else if (key == KEY_CHECK_CONFIG) {
         flags->action = ACTION_CHECK_CONFIG;
-    } else if (key >= KEY_CHECK_STORE && key <= KEY_DUMP_STORE) {
+    } else if (key >= KEY_CHECK_STORE && key <= KEY_SALVAGE) {
         if (flags->action >= ACTION_CHECK_STORE)
-            argp_error(state, "one of --check-store and --dump-store at a time");
-        flags->action = key == KEY_CHECK_STORE ? ACTION_CHECK_STORE : ACTION_DUMP_STORE;
+            argp_error(state, "one of --check-store, --dump-store and --salvage at a time");
+        flags->action = key == KEY_CHECK_STORE  ? ACTION_CHECK_STORE
+                        : key == KEY_DUMP_STORE ? ACTION_DUMP_STORE
+                                                : ACTION_SALVAGE;
         if (argument)
             flags->directory = argument;
     } else if (key == KEY_QUEUE) {
@@ -297,8 +301,13 @@ static void parse_flags(int argc, char **argv, struct flags *flags)
          "Verify the store of a stopped broker (that of --store, unless named)", 0},
         {"dump-store", KEY_DUMP_STORE, "DIR", OPTION_ARG_OPTIONAL,
          "Print the store of a stopped broker as lines of JSON", 0},
+        {"salvage", KEY_SALVAGE, "DIR", OPTION_ARG_OPTIONAL,
+         "Print what is whole in a damaged store as lines that everdue sync reads, and name what "
+         "is lost",
+         0},
         {"queue", KEY_QUEUE, "QUEUE", 0,
-         "With --dump-store: only the records of this queue, as export writes them", 0},
+         "With --dump-store and --salvage: only the records of this queue, as export writes them",
+         0},
     };
     enum { FIXED = sizeof(fixed) / sizeof(fixed[0]) };
     struct argp_option list[SETTINGS + FIXED + 1] = {{0}};

@@ -24,6 +24,7 @@ enum options_action {
     ACTION_CHECK_CONFIG,
     ACTION_CHECK_STORE,
     ACTION_DUMP_STORE,
+    ACTION_SALVAGE,
 };
 
 struct options {
@@ -31,7 +32,7 @@ struct options {
     char config[PATH_BYTES];
     char store[PATH_BYTES]; /* "memory" or "lmdb:DIR"; empty: the default directory */
     char directory[PATH_BYTES];
-    const char *queue; /* of a dump; NULL: all. Borrowed from argv */
+    const char *queue; /* of a dump or salvage; NULL: all. Borrowed from argv */
     char endpoints[ENDPOINTS_MAX][TEXT_BYTES];
     const char *endpoint_list[ENDPOINTS_MAX + 1];
     unsigned endpoint_count;

@@ -204,4 +204,20 @@ enum status store_check_lmdb(const char *directory, void (*print)(const char *li
  * CORRUPT, IO, VERSION, or what the visitor returned. */
 enum status store_visit_lmdb(const char *directory, const struct store_visitor *visitor, char *why);
 
+/* What is lost comes as a text each time; `note` is told of damage that costs nothing by itself. */
+struct store_salvage {
+    struct store_visitor visitor;
+    void (*lost)(const char *what, void *user);
+    void (*note)(const char *what, void *user);
+    void *user;
+};
+
+/* For a stopped broker whose store is damaged: visits what is whole, as a load would, and names the
+ * rest. A record whose state is lost comes with the state 0 and no due; one whose newest state may
+ * be lost with the journal comes with the one before. Writes nothing to the store. OK, also where
+ * much is lost; NOT_FOUND, LOCKED, IO; CORRUPT: nothing can be read at all; NO_MEMORY; or what the
+ * visitor returned. `why` as above. Takes up to some hundred bytes of memory a record. */
+enum status store_salvage_lmdb(const char *directory, const struct store_salvage *salvage,
+                               char *why);
+
 #endif

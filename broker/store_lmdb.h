@@ -101,6 +101,9 @@ void store_lmdb_info_seal(struct store_lmdb_info *info);
 /* OK, CORRUPT, VERSION. */
 enum status store_lmdb_info_read(const MDB_val *value, struct store_lmdb_info *info, char *why);
 
+/* Verifies a row; *count is its bytes without the checksum behind them. False: damaged. */
+bool store_lmdb_row_read(const MDB_val *value, unsigned table, uint64_t a, uint64_t b,
+                         uint32_t *count);
 /* Copies and verifies; false: damaged. */
 bool store_lmdb_page_read(const MDB_val *value, uint64_t number, struct store_lmdb_page *page);
 /* The same for a part; 0: damaged, else the number of its states. */
@@ -141,6 +144,34 @@ struct store_lmdb_pages {
  * free page, and all the counts. Values are not read; they have our own checksums. */
 enum status store_lmdb_pages_check(const char *directory, struct store_lmdb_pages *pages,
                                    char *why);
+
+/* --- store_lmdb_scavenge.c: what is whole in a damaged file ---------------------------------- */
+
+/* A value as it stands in the file; its bytes are not looked at. The key is borrowed. */
+struct store_lmdb_value {
+    MDB_val key;
+    uint64_t offset;
+    uint64_t count;
+    int table; /* negative: not known, the page was read by itself */
+};
+
+struct store_lmdb_scavenger {
+    int fd;
+    enum status (*value)(const struct store_lmdb_value *value, void *user);
+    /* All values that came are to be forgotten; they come again, and more. */
+    void (*restart)(void *user);
+    void (*note)(const char *what, void *user); /* damage that costs nothing by itself */
+    void (*lost)(const char *what, void *user);
+    void *user;
+    bool has_counts; /* set: how many values each table should have */
+    uint64_t counts[STORE_LMDB_TABLES];
+};
+
+/* Where the trees are whole, what they hold. Else every page that the list of free pages does not
+ * name is read by itself: damage above the leaves then costs nothing, and a leaf only what it held.
+ * Where that list is damaged, too, pages of older times cannot be told from those that count, and
+ * it stays at what the trees lead to. Writes nothing. CORRUPT: no header is usable. */
+enum status store_lmdb_scavenge(struct store_lmdb_scavenger *scavenger, char *why);
 
 /* --- store_lmdb_env.c: LMDB's environment ---------------------------------------------------- */
 
@@ -187,6 +218,11 @@ struct store_lmdb_states {
 enum status store_lmdb_gather(const struct store_lmdb_env *env, MDB_txn *txn, uint64_t after,
                               uint64_t upto, struct store_lmdb_states *states, char *why);
 void store_lmdb_states_release(struct store_lmdb_states *states);
+/* Those added later are the newer ones. False, nothing added: no memory. */
+bool store_lmdb_states_add(struct store_lmdb_states *states, const struct store_state *added,
+                           size_t count);
+/* Sorted by number, the newest of each. False: no memory. */
+bool store_lmdb_states_finish(struct store_lmdb_states *states);
 
 /* --- store_lmdb_load.c ----------------------------------------------------------------------- */
 

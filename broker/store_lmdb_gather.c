@@ -89,14 +89,24 @@ static bool make_room(struct store_lmdb_states *states, size_t count)
     return true;
 }
 
-static bool states_add(struct store_lmdb_states *states, const struct store_state *added,
-                       size_t count)
+bool store_lmdb_states_add(struct store_lmdb_states *states, const struct store_state *added,
+                           size_t count)
 {
     if (!make_room(states, count))
         return false;
     memcpy(states->states + states->count, added, count * sizeof(*added));
     states->count += count;
     return true;
+}
+
+bool store_lmdb_states_finish(struct store_lmdb_states *states)
+{
+    bool is_sorted = !states->count || sort(states);
+    if (is_sorted)
+        keep_newest(states);
+    free(states->other);
+    states->other = NULL;
+    return is_sorted;
 }
 
 /* --- reading --------------------------------------------------------------------------------- */
@@ -136,7 +146,7 @@ static enum status read_part(struct reading *reading, uint64_t sequence, uint64_
     reading->part_next = (uint32_t)number + 1;
     reading->part_count = part.part_count;
     states->parts++;
-    return states_add(states, part.states, count) ? STATUS_OK : STATUS_NO_MEMORY;
+    return store_lmdb_states_add(states, part.states, count) ? STATUS_OK : STATUS_NO_MEMORY;
 }
 
 static enum status read_parts(MDB_cursor *cursor, uint64_t after, uint64_t upto,
@@ -181,15 +191,11 @@ enum status store_lmdb_gather(const struct store_lmdb_env *env, MDB_txn *txn, ui
     }
     enum status status = read_parts(cursor, after, upto, states, why);
     mdb_cursor_close(cursor);
-    if (!status && states->count && !sort(states))
+    if (!status && !store_lmdb_states_finish(states))
         status = STATUS_NO_MEMORY;
     if (status == STATUS_NO_MEMORY)
         store_lmdb_say(why, "not enough memory to sort the journal");
     if (status)
         store_lmdb_states_release(states);
-    else
-        keep_newest(states);
-    free(states->other);
-    states->other = NULL;
     return status;
 }

@@ -40,17 +40,6 @@ static enum status damaged(unsigned table, uint64_t a, uint64_t b, const char *w
     return STATUS_CORRUPT;
 }
 
-/* The bytes without the checksum behind them. */
-static bool row_bytes(const MDB_val *value, unsigned table, uint64_t a, uint64_t b, uint32_t *count)
-{
-    uint64_t checksum = 0;
-    if (value->mv_size < ROW_CHECKSUM_BYTES || value->mv_size > UINT32_MAX)
-        return false;
-    *count = (uint32_t)(value->mv_size - ROW_CHECKSUM_BYTES);
-    memcpy(&checksum, (const uint8_t *)value->mv_data + *count, sizeof(checksum));
-    return checksum == store_lmdb_checksum(table, a, b, value->mv_data, *count);
-}
-
 /* --- tables ---------------------------------------------------------------------------------- */
 
 static enum status load_rows(MDB_cursor *cursor, enum store_table table,
@@ -63,7 +52,7 @@ static enum status load_rows(MDB_cursor *cursor, enum store_table table,
         struct store_row row = {.table = table};
         if (!store_lmdb_key_read(&key, table, &row.a, &row.b))
             return damaged(table, 0, 0, "a key is damaged", why);
-        if (!row_bytes(&value, table, row.a, row.b, &row.count))
+        if (!store_lmdb_row_read(&value, table, row.a, row.b, &row.count))
             return damaged(table, row.a, row.b, "its checksum does not match", why);
         enum status status = visitor->row(&row, value.mv_data, visitor->user);
         if (status < 0)
@@ -140,7 +129,7 @@ static enum status visit_record(struct merge *merge, const struct store_state *s
                        merge->why);
     if (merge->body_number > number)
         return damaged(STORE_RECORDS, number, 0, "the record has a state and no body", merge->why);
-    if (!row_bytes(&merge->body, STORE_RECORDS, number, 0, &count))
+    if (!store_lmdb_row_read(&merge->body, STORE_RECORDS, number, 0, &count))
         return damaged(STORE_RECORDS, number, 0, "its checksum does not match", merge->why);
     enum status status =
         merge->visitor->record(state, merge->body.mv_data, count, merge->visitor->user);

@@ -18,54 +18,23 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "store_lmdb_tree.h"
+#include "store_lmdb_snapshot.h"
 
 enum {
     PAGE_META = 8,
     HEADER_VERSION = 1,
     FLAGS_FREE = 8,           /* of the free list's description: native keys */
     FLAGS_FREE_FILE = 0x4000, /* and with it: made as a file, not in a directory; means nothing */
-    TABLES_MAX = 16,
-    TABLE_NAME_BYTES = 32,
-    FILE_SLACK_BYTES = 64 << 20, /* pages at the end that were freed before they were written */
 };
 #define HEADER_MAGIC 0xBEEFC0DEu
-
-/* As in the file, behind the page's head. */
-struct header {
-    uint32_t magic;
-    uint32_t version;
-    uint64_t address;
-    uint64_t map_bytes;
-    struct tree_db free;
-    struct tree_db main;
-    uint64_t page_last;
-    uint64_t transaction;
-};
-_Static_assert(sizeof(struct header) == 136, "as in the file");
-
-struct table {
-    char name[TABLE_NAME_BYTES];
-    struct tree_db db;
-};
-
-struct snapshot {
-    struct tree_file file;
-    const struct header *header;
-    struct table tables[TABLES_MAX];
-    unsigned table_count;
-    struct store_lmdb_info info;
-    bool info_found;
-    uint64_t free;
-};
 
 /* --- what is in the tables ------------------------------------------------------------------- */
 
 static enum status note_table(struct tree_file *file, const struct tree_entry *entry, void *user)
 {
     struct snapshot *snapshot = user;
-    struct table *table = &snapshot->tables[snapshot->table_count];
-    if (snapshot->table_count == TABLES_MAX || !entry->is_database || !entry->data ||
+    struct snapshot_table *table = &snapshot->tables[snapshot->table_count];
+    if (snapshot->table_count == SNAPSHOT_TABLES_MAX || !entry->is_database || !entry->data ||
         entry->count != sizeof(table->db) || entry->key_count >= sizeof(table->name)) {
         store_lmdb_say(file->why, "data.mdb: its list of tables is damaged");
         return STATUS_CORRUPT;
@@ -122,25 +91,34 @@ static enum status note_free(struct tree_file *file, const struct tree_entry *en
 
 /* --- a snapshot ------------------------------------------------------------------------------ */
 
-/* Reads the whole of it, or (not `whole`) only as much as leads to `info`. */
-static enum status snapshot_walk(struct snapshot *snapshot, bool whole)
+enum status snapshot_walk_main(struct snapshot *snapshot)
+{
+    const struct tree_visit visit = {"of tables", false, note_table, snapshot};
+    return tree_walk(&snapshot->file, &snapshot->header->main, &visit);
+}
+
+enum status snapshot_walk_free(struct snapshot *snapshot)
+{
+    const struct tree_visit visit = {"of free pages", true, note_free, snapshot};
+    return tree_walk(&snapshot->file, &snapshot->header->free, &visit);
+}
+
+enum status snapshot_walk(struct snapshot *snapshot, bool whole)
 {
     struct tree_file *file = &snapshot->file;
-    const struct tree_visit main_visit = {"of tables", false, note_table, snapshot};
-    const struct tree_visit free_visit = {"of free pages", true, note_free, snapshot};
     file->met = calloc(file->page_last / 8 + 1, 1);
     if (!file->met)
         return STATUS_NO_MEMORY;
-    enum status status = tree_walk(file, &snapshot->header->main, &main_visit);
+    enum status status = snapshot_walk_main(snapshot);
     for (unsigned i = 0; i < snapshot->table_count && !status; i++) {
-        const struct table *table = &snapshot->tables[i];
+        const struct snapshot_table *table = &snapshot->tables[i];
         bool is_info = strcmp(table->name, store_lmdb_table_names[STORE_LMDB_INFO]) == 0;
         struct tree_visit visit = {table->name, false, is_info ? note_info : NULL, snapshot};
         if (is_info || whole)
             status = tree_walk(file, &table->db, &visit);
     }
     if (whole && !status)
-        status = tree_walk(file, &snapshot->header->free, &free_visit);
+        status = snapshot_walk_free(snapshot);
     free(file->met);
     file->met = NULL;
     if (!status && !snapshot->info_found) {
@@ -152,35 +130,38 @@ static enum status snapshot_walk(struct snapshot *snapshot, bool whole)
 
 /* --- the file -------------------------------------------------------------------------------- */
 
-static enum status headers_read(struct tree_file *file, struct header headers[2])
+enum status snapshot_header_read(struct tree_file *file, unsigned slot,
+                                 struct snapshot_header *header)
 {
     uint8_t head[TREE_PAGE_HEAD_BYTES];
-    file->page_bytes = 0;
-    for (uint64_t slot = 0; slot < 2; slot++) {
-        struct header *header = &headers[slot];
-        uint64_t number = 0;
-        uint16_t flags = 0;
-        uint64_t offset = slot * file->page_bytes;
-        enum status status = tree_read(file, head, sizeof(head), offset);
-        if (!status)
-            status = tree_read(file, header, sizeof(*header), offset + sizeof(head));
-        if (status)
-            return status;
-        memcpy(&number, head, sizeof(number));
-        memcpy(&flags, head + 10, sizeof(flags));
-        uint32_t page_bytes = header->free.pad; /* where LMDB keeps it */
-        if (number != slot || flags != PAGE_META || header->magic != HEADER_MAGIC ||
-            header->version != HEADER_VERSION ||
-            (header->free.flags & ~FLAGS_FREE_FILE) != FLAGS_FREE || header->main.flags ||
-            page_bytes < 512 || page_bytes > 65536 || page_bytes & (page_bytes - 1) ||
-            (slot && page_bytes != file->page_bytes)) {
-            store_lmdb_say(file->why, "data.mdb: header %" PRIu64 " is damaged, or not of LMDB 0.9",
-                           slot);
-            return STATUS_CORRUPT;
-        }
-        file->page_bytes = page_bytes;
+    uint64_t number = 0;
+    uint16_t flags = 0;
+    uint64_t offset = slot * file->page_bytes;
+    enum status status = tree_read(file, head, sizeof(head), offset);
+    if (!status)
+        status = tree_read(file, header, sizeof(*header), offset + sizeof(head));
+    if (status)
+        return status;
+    memcpy(&number, head, sizeof(number));
+    memcpy(&flags, head + 10, sizeof(flags));
+    uint32_t page_bytes = header->free.pad; /* where LMDB keeps it */
+    if (number != slot || flags != PAGE_META || header->magic != HEADER_MAGIC ||
+        header->version != HEADER_VERSION ||
+        (header->free.flags & ~FLAGS_FREE_FILE) != FLAGS_FREE || header->main.flags ||
+        page_bytes < 512 || page_bytes > 65536 || page_bytes & (page_bytes - 1) ||
+        (slot && page_bytes != file->page_bytes)) {
+        store_lmdb_say(file->why, "data.mdb: header %u is damaged, or not of LMDB 0.9", slot);
+        return STATUS_CORRUPT;
     }
+    file->page_bytes = page_bytes;
     return STATUS_OK;
+}
+
+static enum status headers_read(struct tree_file *file, struct snapshot_header headers[2])
+{
+    file->page_bytes = 0;
+    enum status status = snapshot_header_read(file, 0, &headers[0]);
+    return status ? status : snapshot_header_read(file, 1, &headers[1]);
 }
 
 /* What the loads and commits to come will read: in one go, as far as it fits memory. */
@@ -196,8 +177,8 @@ static enum status header_set_forward(const struct tree_file *file, unsigned slo
                                       uint64_t page_last, uint64_t transaction)
 {
     uint64_t fields[2] = {page_last, transaction};
-    uint64_t offset =
-        slot * file->page_bytes + TREE_PAGE_HEAD_BYTES + offsetof(struct header, page_last);
+    uint64_t offset = slot * file->page_bytes + TREE_PAGE_HEAD_BYTES +
+                      offsetof(struct snapshot_header, page_last);
     if (pwrite(file->fd, fields, sizeof(fields), (off_t)offset) != (ssize_t)sizeof(fields) ||
         fdatasync(file->fd)) {
         store_lmdb_say(file->why, "cannot write the header of data.mdb: %s", strerror(errno));
@@ -208,8 +189,8 @@ static enum status header_set_forward(const struct tree_file *file, unsigned slo
 
 /* Whether the older header is really the newest, and all that it describes is there. What else may
  * be wrong with it does not matter: LMDB will overwrite it. */
-static bool older_is_successor(const struct tree_file *file, const struct header *older,
-                               const struct header *newest, uint64_t *page_last)
+static bool older_is_successor(const struct tree_file *file, const struct snapshot_header *older,
+                               const struct snapshot_header *newest, uint64_t *page_last)
 {
     char why[STORE_WHY_BYTES];
     struct snapshot part = {.file = *file, .header = older};
@@ -225,7 +206,8 @@ static bool older_is_successor(const struct tree_file *file, const struct header
     return true;
 }
 
-static enum status mend_headers(struct tree_file *file, struct header headers[2], bool *repaired)
+static enum status mend_headers(struct tree_file *file, struct snapshot_header headers[2],
+                                bool *repaired)
 {
     unsigned slot = headers[1].transaction > headers[0].transaction;
     uint64_t page_last = 0;
@@ -236,11 +218,12 @@ static enum status mend_headers(struct tree_file *file, struct header headers[2]
     return status ? status : headers_read(file, headers);
 }
 
-static enum status check_newest(const struct tree_file *file, const struct header headers[2],
+static enum status check_newest(const struct tree_file *file,
+                                const struct snapshot_header headers[2],
                                 struct store_lmdb_pages *pages)
 {
     unsigned slot = headers[1].transaction > headers[0].transaction;
-    const struct header *newest = &headers[slot];
+    const struct snapshot_header *newest = &headers[slot];
     struct snapshot snapshot = {.file = *file, .header = newest};
     if (newest->page_last > file->page_last) {
         store_lmdb_say(file->why, "data.mdb is cut off, or its header is damaged");
@@ -263,7 +246,7 @@ static enum status check_newest(const struct tree_file *file, const struct heade
 static enum status check_open_file(struct tree_file *file, struct store_lmdb_pages *pages)
 {
     struct stat found;
-    struct header headers[2];
+    struct snapshot_header headers[2];
     if (fstat(file->fd, &found)) {
         store_lmdb_say(file->why, "cannot look at data.mdb: %s", strerror(errno));
         return STATUS_IO;
@@ -272,7 +255,7 @@ static enum status check_open_file(struct tree_file *file, struct store_lmdb_pag
     if (status)
         return status;
     read_ahead(file->fd, (uint64_t)found.st_size);
-    file->page_last = ((uint64_t)found.st_size + FILE_SLACK_BYTES) / file->page_bytes;
+    file->page_last = ((uint64_t)found.st_size + SNAPSHOT_SLACK_BYTES) / file->page_bytes;
     status = mend_headers(file, headers, &pages->repaired);
     return status ? status : check_newest(file, headers, pages);
 }

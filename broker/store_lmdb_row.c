@@ -72,6 +72,17 @@ uint64_t store_lmdb_checksum(unsigned table, uint64_t a, uint64_t b, const void 
     return XXH3_64bits_withSeed(bytes, count, seed);
 }
 
+bool store_lmdb_row_read(const MDB_val *value, unsigned table, uint64_t a, uint64_t b,
+                         uint32_t *count)
+{
+    uint64_t checksum = 0;
+    if (value->mv_size < ROW_CHECKSUM_BYTES || value->mv_size > UINT32_MAX)
+        return false;
+    *count = (uint32_t)(value->mv_size - ROW_CHECKSUM_BYTES);
+    memcpy(&checksum, (const uint8_t *)value->mv_data + *count, sizeof(checksum));
+    return checksum == store_lmdb_checksum(table, a, b, value->mv_data, *count);
+}
+
 uint64_t store_lmdb_states_checksum(unsigned table, uint64_t a, uint64_t b, const void *value,
                                     size_t count)
 {

@@ -159,26 +159,40 @@ static enum status check_order(const struct walk *walk, const struct level *leve
     return STATUS_OK;
 }
 
-static enum status page_read(struct walk *walk, struct level *level, bool leaf)
+/* Reads a page of a tree, whose head says what it is. */
+static enum status head_read(const struct walk *walk, struct level *level, unsigned *flags)
 {
     struct tree_file *file = walk->file;
-    enum status status = tree_meet(file, walk->visit->name, level->number);
-    if (status)
-        return status;
-    status = tree_read(file, level->page, file->page_bytes, level->number * file->page_bytes);
+    enum status status =
+        tree_read(file, level->page, file->page_bytes, level->number * file->page_bytes);
     if (status)
         return status;
     uint64_t number = 0;
     memcpy(&number, level->page, sizeof(number));
-    unsigned flags = read_u16(level->page + 10);
+    *flags = read_u16(level->page + 10);
     unsigned lower = read_u16(level->page + 12);
     unsigned upper = read_u16(level->page + 14);
-    if (number != level->number || flags != (leaf ? PAGE_LEAF : PAGE_BRANCH))
+    if (number != level->number)
         return damaged(walk, level->number, "is not the page that should be there");
+    if (*flags == PAGE_OVERFLOW)
+        return STATUS_OK;
     if (lower <= TREE_PAGE_HEAD_BYTES || lower % 2 || upper < lower || upper > file->page_bytes)
         return damaged(walk, level->number, "its head is damaged");
     level->count = (lower - TREE_PAGE_HEAD_BYTES) / 2;
     level->at = 0;
+    return STATUS_OK;
+}
+
+static enum status page_read(struct walk *walk, struct level *level, bool leaf)
+{
+    unsigned flags = 0;
+    enum status status = tree_meet(walk->file, walk->visit->name, level->number);
+    if (!status)
+        status = head_read(walk, level, &flags);
+    if (status)
+        return status;
+    if (flags != (leaf ? PAGE_LEAF : PAGE_BRANCH))
+        return damaged(walk, level->number, "is not the page that should be there");
     if (leaf)
         walk->counted.leaf_pages++;
     else
@@ -213,6 +227,23 @@ static enum status check_overflow(struct walk *walk, const struct node *node)
     return status ? status : tree_read(file, &last, 1, end - 1);
 }
 
+static struct tree_entry entry_of(const struct walk *walk, const struct level *level,
+                                  const struct node *node)
+{
+    uint64_t offset =
+        node->data ? level->number * walk->file->page_bytes + (size_t)(node->data - level->page)
+                   : node->page * walk->file->page_bytes + TREE_PAGE_HEAD_BYTES;
+    return (struct tree_entry){
+        .key = node->key.bytes,
+        .key_count = node->key.count,
+        .is_database = node->flags & ENTRY_DATABASE,
+        .data = node->data,
+        .page = node->page,
+        .count = node->count,
+        .offset = offset,
+    };
+}
+
 static enum status visit_leaf(struct walk *walk, const struct level *level)
 {
     struct node node;
@@ -223,14 +254,7 @@ static enum status visit_leaf(struct walk *walk, const struct level *level)
             return damaged(walk, level->number, "an entry is damaged");
         if (!node.data)
             status = check_overflow(walk, &node);
-        struct tree_entry entry = {
-            .key = node.key.bytes,
-            .key_count = node.key.count,
-            .is_database = node.flags & ENTRY_DATABASE,
-            .data = node.data,
-            .page = node.page,
-            .count = node.count,
-        };
+        struct tree_entry entry = entry_of(walk, level, &node);
         walk->counted.entries++;
         if (!status && walk->visit->entry)
             status = walk->visit->entry(walk->file, &entry, walk->visit->user);
@@ -309,5 +333,52 @@ enum status tree_walk(struct tree_file *file, const struct tree_db *db,
     }
     if (!status && !counts_match(&walk.counted, db))
         return damaged(&walk, db->root, "the table has other counts than its description");
+    return status;
+}
+
+/* --- one page by itself ---------------------------------------------------------------------- */
+
+/* Goes on behind entries that are damaged. */
+static enum status scan_leaf(const struct walk *walk, const struct level *level)
+{
+    enum status found = STATUS_OK;
+    for (unsigned i = 0; i < level->count; i++) {
+        struct node node;
+        if (!node_read(walk, level, i, true, &node) ||
+            node.flags & ~(unsigned)(ENTRY_OVERFLOW | ENTRY_DATABASE)) {
+            found = damaged(walk, level->number, "an entry is damaged");
+            continue;
+        }
+        struct tree_entry entry = entry_of(walk, level, &node);
+        enum status status = walk->visit->entry(walk->file, &entry, walk->visit->user);
+        if (status)
+            return status;
+    }
+    return found;
+}
+
+enum status tree_scan(struct tree_file *file, uint64_t page, const struct tree_visit *visit,
+                      uint64_t *pages)
+{
+    struct walk walk = {.file = file, .visit = visit};
+    struct level level = {.number = page, .page = malloc(file->page_bytes)};
+    unsigned flags = 0;
+    *pages = 1;
+    if (!level.page)
+        return STATUS_NO_MEMORY;
+    enum status status = head_read(&walk, &level, &flags);
+    if (!status && flags == PAGE_LEAF) {
+        status = scan_leaf(&walk, &level);
+    } else if (!status && flags == PAGE_OVERFLOW) {
+        uint32_t count = 0;
+        memcpy(&count, level.page + 12, sizeof(count));
+        if (count && page + count - 1 <= file->page_last)
+            *pages = count;
+        else
+            status = damaged(&walk, page, "its head is damaged");
+    } else if (!status && flags != PAGE_BRANCH) {
+        status = damaged(&walk, page, "is not a page of a table");
+    }
+    free(level.page);
     return status;
 }

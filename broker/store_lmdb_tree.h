@@ -44,7 +44,8 @@ struct tree_entry {
     bool is_database;    /* the value describes one */
     const uint8_t *data; /* NULL: in pages of its own, from `page` on */
     uint64_t page;
-    size_t count; /* of the value */
+    size_t count;    /* of the value */
+    uint64_t offset; /* of the value, in the file */
 };
 
 struct tree_visit {
@@ -57,6 +58,12 @@ struct tree_visit {
 /* OK, CORRUPT, IO, NO_MEMORY, or what `entry` (may be NULL) returned. */
 enum status tree_walk(struct tree_file *file, const struct tree_db *db,
                       const struct tree_visit *visit);
+
+/* One page by itself, whatever tree it is of: `entry` gets those of a leaf that lie within it, the
+ * rest of the page is passed over. `*pages` is how many it stands for (values of their own have
+ * several), 1 where it is damaged. CORRUPT: `why` says what of it is; IO; what `entry` returned. */
+enum status tree_scan(struct tree_file *file, uint64_t page, const struct tree_visit *visit,
+                      uint64_t *pages);
 
 /* Notes a page as met; CORRUPT when it is outside of the file or was met before. */
 enum status tree_meet(struct tree_file *file, const char *name, uint64_t page);

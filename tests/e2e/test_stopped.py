@@ -1,4 +1,4 @@
-"""--check-store and --dump-store: the store of a broker that does not run."""
+"""--check-store, --dump-store, --salvage: the store of a broker that does not run."""
 
 import base64
 import json
@@ -9,7 +9,7 @@ import pytest
 
 from conftest import PROGRAMS, environment
 
-USAGE, NO_INPUT, UNAVAILABLE = 64, 66, 69
+USAGE, BAD_DATA, NO_INPUT, UNAVAILABLE = 64, 65, 66, 69
 
 
 def tool(*arguments, env=None):
@@ -103,7 +103,7 @@ def test_the_store_is_named_in_any_of_its_forms(filled):
     (["--check-store", "--store", "memory"], "the store is memory; name the directory of one"),
     (["--check-store", "a", "b"], '"b" is one directory too many'),
     (["--check-store", "a", "--dump-store", "a"], "at a time"),
-    (["--check-store", "a", "--queue", "q"], "it goes with --dump-store"),
+    (["--check-store", "a", "--queue", "q"], "it goes with --dump-store and --salvage"),
     (["--dump-store", "a", "--queue", "no name"], "that is no name of a queue"),
     (["--dump-store", "lmdb:"], "that is no name of a directory"),
     (["stray"], '"stray" is no option'),
@@ -116,7 +116,7 @@ def test_what_is_no_store_of_a_stopped_broker_is_refused(arguments, why):
 
 def test_a_store_that_is_looked_at_must_be_there_and_have_the_queue(filled, directory):
     store, _ = filled
-    for option in ["--check-store", "--dump-store"]:
+    for option in ["--check-store", "--dump-store", "--salvage"]:
         done = tool(option, directory / "none")
         assert done.returncode == NO_INPUT and "none: No such file or directory" in done.stderr
     done = tool("--dump-store", store, "--queue", "nobody")
@@ -135,3 +135,72 @@ def test_a_dump_that_cannot_be_written_fails(filled):
         done = subprocess.run([PROGRAMS / "everdue-broker", "--dump-store", store], stdout=full,
                               stderr=subprocess.PIPE, timeout=20, check=False, env=os.environ)
     assert done.returncode == 74 and done.stderr
+
+
+# --- salvage ---
+
+
+def damage(store, needle, back=0):
+    """Flips a byte of each place in the file where these bytes stand; how many there were."""
+    with open(f"{store}/data.mdb", "r+b") as file:
+        content = bytearray(file.read())
+        at, places = content.find(needle), 0
+        while at >= 0:
+            content[at - back] ^= 1
+            places += 1
+            at = content.find(needle, at + 1)
+        file.seek(0)
+        file.write(content)
+    return places
+
+
+def test_a_salvage_of_a_store_that_is_whole_is_its_export(filled):
+    store, exports = filled
+    for queue, export in exports.items():
+        done = tool("--salvage", store, "--queue", queue)
+        assert done.returncode == 0, done
+        assert sorted(done.stdout.splitlines()) == sorted(export.splitlines())
+        assert "0 losses" in done.stderr
+
+
+def test_a_salvage_of_several_queues_asks_for_one(filled):
+    done = tool("--salvage", filled[0])
+    assert done.returncode == USAGE and not done.stdout
+    assert "choose one with --queue" in done.stderr and "hosts (2 records)" in done.stderr
+
+
+def test_a_damaged_record_is_named_and_all_others_come_back(filled, brokers, directory):
+    store, exports = filled
+    assert damage(store, b'{"n": 17}')
+    assert tool("--check-store", store).returncode == BAD_DATA
+    broken = tool("--dump-store", store, "--queue", "default")
+    assert broken.returncode == BAD_DATA and "--salvage" in broken.stderr
+    done = tool("--salvage", f"lmdb:{store}", "--queue", "default")
+    assert done.returncode == 1
+    assert "lost: table records, key 18, 0: its checksum does not match" in done.stderr
+    assert "queue default: 51 records are whole, and it had 52" in done.stderr
+    file = directory / "salvaged.jsonl"
+    file.write_text(done.stdout, encoding="utf-8")
+    other = brokers(store="lmdb")
+    other.everdue("sync", str(file))
+    wanted = [line for line in exports["default"].splitlines() if '"key":"r17"' not in line]
+    assert sorted(other.everdue("export").stdout.splitlines()) == sorted(wanted)
+
+
+def test_what_waited_for_a_report_is_named_with_its_content(durable_broker):
+    durable_broker.everdue("put", "k", "1")
+    assert durable_broker.lines("take")[0]["key"] == "k"
+    durable_broker.everdue("put", "k", '{"new":true}')
+    durable_broker.kill()
+    done = tool("--salvage", "--store", durable_broker.store)
+    assert done.returncode == 1 and lines(done.stdout)[0]["payload"] == 1
+    assert '"payload":{"new":true}' in done.stderr
+
+
+def test_a_file_without_a_header_cannot_be_salvaged(filled):
+    store, _ = filled
+    with open(f"{store}/data.mdb", "r+b") as file:
+        file.write(b"\0" * 8192)
+    done = tool("--salvage", store)
+    assert done.returncode == BAD_DATA and not done.stdout
+    assert "both headers of data.mdb are damaged" in done.stderr

@@ -246,37 +246,47 @@ struct comparison {
     uint64_t rows;
 };
 
+bool model_has_row(const struct model *model, const struct store_row *row, const uint8_t *bytes)
+{
+    uint8_t expected[MODEL_BODY_BYTES];
+    if (row->a >= MODEL_KEYS)
+        return false;
+    const struct model_row *known = &model->rows[row->table][row->a];
+    fill_bytes(expected, known->count, known->seed);
+    bool has_b = row->table == STORE_SESSIONS || row->table == STORE_SYNCS;
+    return known->present && row->b == (has_b ? row->a * row->a : 0) &&
+           known->count == row->count && memcmp(expected, bytes, row->count) == 0;
+}
+
 static enum status compare_row(const struct store_row *row, const uint8_t *bytes, void *user)
 {
     struct comparison *comparison = user;
-    uint8_t expected[MODEL_BODY_BYTES];
     comparison->rows++;
-    if (row->a < MODEL_KEYS) {
-        const struct model_row *known = &comparison->model->rows[row->table][row->a];
-        fill_bytes(expected, known->count, known->seed);
-        bool has_b = row->table == STORE_SESSIONS || row->table == STORE_SYNCS;
-        if (known->present && row->b == (has_b ? row->a * row->a : 0) &&
-            known->count == row->count && memcmp(expected, bytes, row->count) == 0)
-            return STATUS_OK;
-    }
+    if (model_has_row(comparison->model, row, bytes))
+        return STATUS_OK;
     snprintf(comparison->difference, comparison->room, "table %d, row %" PRIu64, (int)row->table,
              row->a);
     return STATUS_MISMATCH;
+}
+
+bool model_has_body(const struct model *model, uint64_t number, const uint8_t *body, uint32_t count)
+{
+    uint8_t expected[MODEL_BODY_BYTES];
+    if (number > MODEL_RECORDS)
+        return false;
+    const struct model_record *known = &model->records[number];
+    fill_bytes(expected, known->body_count, known->body_seed);
+    return known->present && known->body_count == count && memcmp(expected, body, count) == 0;
 }
 
 static enum status compare_record(const struct store_state *state, const uint8_t *body,
                                   uint32_t count, void *user)
 {
     struct comparison *comparison = user;
-    uint8_t expected[MODEL_BODY_BYTES];
     comparison->records++;
-    if (state->number <= MODEL_RECORDS) {
-        const struct model_record *known = &comparison->model->records[state->number];
-        fill_bytes(expected, known->body_count, known->body_seed);
-        if (known->present && memcmp(state, &known->state, sizeof(*state)) == 0 &&
-            known->body_count == count && memcmp(expected, body, count) == 0)
-            return STATUS_OK;
-    }
+    if (model_has_body(comparison->model, state->number, body, count) &&
+        memcmp(state, &comparison->model->records[state->number].state, sizeof(*state)) == 0)
+        return STATUS_OK;
     snprintf(comparison->difference, comparison->room, "record %" PRIu64, state->number);
     return STATUS_MISMATCH;
 }

@@ -61,4 +61,9 @@ void model_step(struct model *model, struct store_batch *batch);
 /* Loads the store and compares. False, and the first difference in `difference`. */
 bool model_equals(const struct model *model, struct store *store, char *difference, size_t room);
 
+/* Whether this is what the model has. */
+bool model_has_row(const struct model *model, const struct store_row *row, const uint8_t *bytes);
+bool model_has_body(const struct model *model, uint64_t number, const uint8_t *body,
+                    uint32_t count);
+
 #endif
