@@ -1,4 +1,4 @@
-/* What people see when they look: lists, peeks and numbers; and what is not there any more. */
+/* What people see when they look: lists, peeks and numbers. */
 #include "story.h"
 
 static uint32_t count_listed(struct story *story, unsigned statuses, const char *prefix)
@@ -76,29 +76,12 @@ static void numbers_tell_what_is_late(void **state)
     assert_false(sched_get_numbers(story->sched, bytes_of("unknown"), story->now, &none));
 }
 
-static void a_session_that_is_not_there_gets_no_answer_but_that(void **state)
-{
-    struct story *story = *state;
-    HELLO(story, A, .credit = 1);
-    PUT(story, "feed");
-    struct story_task task = story_take_task(story, A, "feed");
-    story_goodbye(story, A);
-    EXPECT(STATUS_NO_SESSION, REPORT(story, A, &task, .in_s = 5));
-    EXPECT(STATUS_NO_SESSION, story_touch(story, A, &task, 0));
-    EXPECT(STATUS_NO_SESSION, story_give_back(story, A, &task));
-    EXPECT(STATUS_NO_SESSION, story_resume(story, A, &task));
-    EXPECT(STATUS_NO_SESSION, story_set_credit(story, A, 1));
-    EXPECT(STATUS_NO_SESSION, TAKE(story, A));
-    EXPECT(STATUS_NO_SESSION, story_goodbye(story, A));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORY(a_list_names_each_record_once_and_chooses),
         STORY(a_peek_shows_what_comes_next_in_order),
         STORY(numbers_tell_what_is_late),
-        STORY(a_session_that_is_not_there_gets_no_answer_but_that),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -96,6 +96,22 @@ static void whoever_said_no_hello_is_told_so(void **state)
     EXPECT_RECORD(story, "feed", RECORD_LEASED, 0);
 }
 
+static void a_session_that_is_not_there_gets_no_answer_but_that(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 1);
+    PUT(story, "feed");
+    struct story_task task = story_take_task(story, A, "feed");
+    story_goodbye(story, A);
+    EXPECT(STATUS_NO_SESSION, REPORT(story, A, &task, .in_s = 5));
+    EXPECT(STATUS_NO_SESSION, story_touch(story, A, &task, 0));
+    EXPECT(STATUS_NO_SESSION, story_give_back(story, A, &task));
+    EXPECT(STATUS_NO_SESSION, story_resume(story, A, &task));
+    EXPECT(STATUS_NO_SESSION, story_set_credit(story, A, 1));
+    EXPECT(STATUS_NO_SESSION, TAKE(story, A));
+    EXPECT(STATUS_NO_SESSION, story_goodbye(story, A));
+}
+
 static void a_lease_of_a_queue_that_the_hello_did_not_name_is_a_bad_field(void **state)
 {
     struct story *story = *state;
@@ -421,6 +437,7 @@ int main(void)
         STORY(a_process_is_known_while_it_lives_and_after_a_restart),
         STORY(too_many_sessions_are_refused_and_those_that_are_there_live_on),
         STORY(whoever_said_no_hello_is_told_so),
+        STORY(a_session_that_is_not_there_gets_no_answer_but_that),
         STORY(a_lease_of_a_queue_that_the_hello_did_not_name_is_a_bad_field),
         STORY(a_session_is_asked_each_heartbeat_of_silence_and_lost_after_three),
         STORY(whoever_answers_lives_on),
