@@ -30,22 +30,28 @@ struct search {
 /* --- headers --------------------------------------------------------------------------------- */
 
 /* Its number, as `info` has it: the header's own may be damaged, and then the other one would be
- * taken for the newest. */
-static void weigh(const struct tree_file *file, struct candidate *candidate)
+ * taken for the newest. NO_MEMORY, or OK. */
+static enum status weigh(const struct tree_file *file, struct candidate *candidate)
 {
     char why[STORE_WHY_BYTES];
     struct snapshot part = {.file = *file, .header = &candidate->header};
     struct snapshot list = {.file = *file, .header = &candidate->header};
     part.file.why = list.file.why = why;
     candidate->transaction = candidate->header.transaction;
-    if (!snapshot_walk(&part, false)) {
+    enum status status = snapshot_walk(&part, false);
+    if (!status) {
         candidate->transaction = part.info.transaction;
         candidate->is_usable = true;
-        return;
     }
+    if (!status || status == STATUS_NO_MEMORY)
+        return status;
     list.file.met = calloc(file->page_last / 8 + 1, 1);
-    candidate->is_usable = list.file.met && !snapshot_walk_free(&list);
+    if (!list.file.met)
+        return STATUS_NO_MEMORY;
+    status = snapshot_walk_free(&list);
+    candidate->is_usable = !status;
     free(list.file.met);
+    return status == STATUS_NO_MEMORY ? status : STATUS_OK;
 }
 
 static bool header_read(struct tree_file *file, unsigned slot, struct candidate *candidate)
@@ -75,18 +81,27 @@ static bool is_better(const struct candidate *a, const struct candidate *b)
     return a->transaction > b->transaction;
 }
 
-static const struct candidate *choose(const struct search *search, struct candidate candidates[2])
+/* CORRUPT: neither can be read. */
+static enum status choose(const struct search *search, struct candidate candidates[2],
+                          const struct candidate **chosen)
 {
     const struct store_lmdb_scavenger *scavenger = search->scavenger;
     char text[STORE_WHY_BYTES];
-    for (unsigned slot = 0; slot < 2; slot++)
+    for (unsigned slot = 0; slot < 2; slot++) {
+        enum status status = STATUS_OK;
         if (candidates[slot].is_read)
-            weigh(&search->snapshot.file, &candidates[slot]);
+            status = weigh(&search->snapshot.file, &candidates[slot]);
+        if (status)
+            return status;
+    }
     unsigned slot = candidates[1].is_read &&
                     (!candidates[0].is_read || is_better(&candidates[1], &candidates[0]));
     const struct candidate *other = &candidates[!slot];
-    if (!candidates[slot].is_read)
-        return NULL;
+    if (!candidates[slot].is_read) {
+        store_lmdb_say(search->snapshot.file.why,
+                       "both headers of data.mdb are damaged: nothing can be found");
+        return STATUS_CORRUPT;
+    }
     if (!other->is_read || (other->transaction > candidates[slot].transaction)) {
         store_lmdb_say(text,
                        "data.mdb, header %u is damaged: if it was the newer one, what the "
@@ -94,7 +109,8 @@ static const struct candidate *choose(const struct search *search, struct candid
                        !slot);
         scavenger->lost(text, scavenger->user);
     }
-    return &candidates[slot];
+    *chosen = &candidates[slot];
+    return STATUS_OK;
 }
 
 /* --- values ---------------------------------------------------------------------------------- */
@@ -233,11 +249,10 @@ enum status store_lmdb_scavenge(struct store_lmdb_scavenger *scavenger, char *wh
     /* For pages of the smallest size: how large they are is not known yet. */
     file->page_last = ((uint64_t)found.st_size + SNAPSHOT_SLACK_BYTES) / 512;
     headers_read(file, candidates);
-    const struct candidate *candidate = choose(&search, candidates);
-    if (!candidate) {
-        store_lmdb_say(why, "both headers of data.mdb are damaged: nothing can be found");
-        return STATUS_CORRUPT;
-    }
+    const struct candidate *candidate = NULL;
+    enum status status = choose(&search, candidates, &candidate);
+    if (status)
+        return status;
     search.file_pages = (uint64_t)found.st_size / file->page_bytes;
     uint64_t most = search.file_pages + SNAPSHOT_SLACK_BYTES / file->page_bytes;
     search.snapshot.header = &candidate->header;
@@ -246,7 +261,7 @@ enum status store_lmdb_scavenge(struct store_lmdb_scavenger *scavenger, char *wh
     if (!file->met)
         return STATUS_NO_MEMORY;
     bool is_whole = false;
-    enum status status = walk_trees(&search, &is_whole);
+    status = walk_trees(&search, &is_whole);
     if (!status && !is_whole)
         status = scan_what_is_not_free(&search);
     free(file->met);

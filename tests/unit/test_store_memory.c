@@ -92,10 +92,80 @@ static void each_allocation_of_the_store_fails_and_nothing_acknowledged_is_lost(
     assert_true(failed > 8);
 }
 
+/* --- salvage --------------------------------------------------------------------------------- */
+
+struct counts {
+    uint64_t records;
+    uint64_t losses;
+};
+
+static enum status pass_row(const struct store_row *row, const uint8_t *bytes, void *user)
+{
+    (void)row;
+    (void)bytes;
+    (void)user;
+    return STATUS_OK;
+}
+
+static enum status count_one(const struct store_state *state, const uint8_t *body, uint32_t count,
+                             void *user)
+{
+    (void)state;
+    (void)body;
+    (void)count;
+    ((struct counts *)user)->records++;
+    return STATUS_OK;
+}
+
+static void count_loss(const char *what, void *user)
+{
+    (void)what;
+    ((struct counts *)user)->losses++;
+}
+
+static void a_salvage_without_memory_says_so_and_takes_nothing_for_damage(void **state)
+{
+    (void)state;
+    char directory[HELP_PATH_BYTES];
+    uint64_t records = 0, failed = 0;
+    help_directory(directory);
+    struct store_options options = help_options(directory);
+    struct store *store = help_open(&options);
+    memory_plan(UINT64_MAX, false);
+    memory_enter();
+    uint64_t acknowledged = commit_some(store, 1);
+    memory_leave();
+    store_destroy(&store);
+    for (uint64_t at = 1; at < ALLOCATIONS_MAX; at++) {
+        char why[STORE_WHY_BYTES];
+        struct counts counts = {0, 0};
+        const struct store_salvage asked = {
+            {pass_row, count_one, &counts}, count_loss, count_loss, &counts};
+        memory_plan(at, false);
+        memory_enter();
+        enum status status = store_salvage_lmdb(directory, &asked, why);
+        memory_leave();
+        bool was_reached = memory_failures() > 0;
+        memory_come_back();
+        assert_int_equal(counts.losses, 0);
+        if (!was_reached) {
+            assert_int_equal(status, STATUS_OK);
+            records = counts.records;
+            break;
+        }
+        assert_int_equal(status, STATUS_NO_MEMORY);
+        failed++;
+    }
+    assert_int_equal(records, acknowledged);
+    assert_true(records > 0 && failed > 4);
+    help_remove(directory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_allocation_of_the_store_fails_and_nothing_acknowledged_is_lost),
+        cmocka_unit_test(a_salvage_without_memory_says_so_and_takes_nothing_for_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
