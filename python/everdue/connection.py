@@ -37,6 +37,7 @@ BACK_OFF_S = (0.02, 1.0)
 HEARTBEATS_LOST = 3
 ITEMS = 500  # of RESUME, TOUCH and GIVE_BACK: with keys of 1 KiB half a message
 LINGER_MS = 500
+CONNECT_S = 0.1  # for a connection to come about, when it is closed at once
 SOCKET_OPTIONS = {
     zmq.LINGER: LINGER_MS, zmq.SNDHWM: HWM, zmq.RCVHWM: HWM, zmq.MAXMSGSIZE: wire.MESSAGE_BYTES_MAX,
     zmq.HANDSHAKE_IVL: 5000, zmq.RECONNECT_IVL: 50, zmq.RECONNECT_IVL_MAX: 500,
@@ -307,15 +308,26 @@ class Connection:
 
     def close(self, wait_s: float = 1.0) -> None:
         """Say goodbye, wait a little for the answer, close. What is still held is given back."""
+        until_s = time.monotonic() + wait_s
         try:
+            self.wait_for_welcome(until_s)
             if self.is_open:
                 self.flush()  # what is given back goes before the goodbye
-                until_s, goodbye = time.monotonic() + wait_s, self.post(Kind.GOODBYE, bound=True)
+                goodbye = self.post(Kind.GOODBYE, bound=True)
                 while goodbye in self.requests and time.monotonic() < until_s:
                     self.turn(until_s - time.monotonic())
         except (NotAllowed, zmq.ZMQError):
             pass  # it was to end anyway
         self.shut()
+
+    def wait_for_welcome(self, until_s: float) -> None:
+        """A HELLO that is on its way begins a session, which has leases before its WELCOME is here:
+        without a goodbye they would be lost, and count as crashes. Where nobody listens the
+        connection itself does not come."""
+        connect_s = min(time.monotonic() + CONNECT_S, until_s)
+        while (self.socket is not None and not self.is_open and
+               (now_s := time.monotonic()) < (until_s if self.peer else connect_s)):
+            self.turn((until_s if self.peer else connect_s) - now_s)
 
     # --- reading ---
 

@@ -3,6 +3,8 @@
 Times are short because the test sets the heartbeat; nothing here is judged by how fast it was.
 """
 
+import socket
+import threading
 import time
 
 import pytest
@@ -301,6 +303,34 @@ def test_what_forbids_the_session_for_good_is_raised(pair, status):
     with pytest.raises(NotAllowed, match="no") as raised:
         pair.until(lambda: False)
     assert raised.value.status == status
+
+
+def test_what_is_closed_before_its_welcome_says_goodbye_all_the_same(pair):
+    hello = pair.hear(HELLO)
+    closing = threading.Thread(target=pair.connection.close)
+    closing.start()
+    time.sleep(0.2)  # it would have been closed by now
+    pair.broker.welcome(hello)
+    kinds = []
+
+    def is_goodbye_heard():
+        pair.broker.read()
+        kinds[:] = [message[0] for message in pair.broker.heard]
+        return Kind.GOODBYE in kinds
+
+    wait_until(is_goodbye_heard, what="GOODBYE")
+    pair.broker.say(Kind.ANSWER, pair.broker.heard[kinds.index(Kind.GOODBYE)][1], 0, None, None)
+    closing.join()
+
+
+def test_a_connection_that_never_came_about_is_closed_at_once():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))  # nobody listens there
+        connection = Connection(f"tcp://127.0.0.1:{probe.getsockname()[1]}", queues=["q"], credit=4)
+        connection.turn(0.01)
+        began_s = time.monotonic()
+        connection.close(wait_s=60)
+        assert time.monotonic() - began_s < 30
 
 
 def test_a_full_broker_is_asked_again(pair):
