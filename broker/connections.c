@@ -63,3 +63,11 @@ void connections_set_session(struct connections *connections, int fd, bool has_s
     connection->has_session = has_session;
     connections->stranger_count += has_session ? -1 : 1;
 }
+
+uint64_t connection_unfinished(struct connection *connection, uint64_t taken_bytes)
+{
+    if (connection->has_spoken)
+        connection->taken_bytes = taken_bytes;
+    connection->has_spoken = false;
+    return taken_bytes > connection->taken_bytes ? taken_bytes - connection->taken_bytes : 0;
+}

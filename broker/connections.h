@@ -37,6 +37,12 @@ void connections_close(struct connections *connections, int fd);
 /* NULL: not known. */
 struct connection *connections_find(const struct connections *connections, int fd);
 
+/* A look at a connection of which so many bytes have been taken in: how many of them are of a
+ * message that is not whole. The kernel tells what came and what is unread in two answers; what
+ * arrives between them makes `taken_bytes` less than it was, by a receive buffer at most, and less
+ * than at the look before is none. */
+uint64_t connection_unfinished(struct connection *connection, uint64_t taken_bytes);
+
 void connections_set_session(struct connections *connections, int fd, bool has_session);
 
 #endif

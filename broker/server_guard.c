@@ -193,14 +193,11 @@ static void look_at_unfinished(struct server *server, int fd, struct connection 
     uint64_t bytes;
     if (!bytes_taken(fd, &bytes))
         return;
-    if (connection->has_spoken)
-        connection->taken_bytes = bytes;
-    connection->has_spoken = false;
+    uint64_t unfinished = connection_unfinished(connection, bytes);
     if (!connection->is_watched && bytes == connection->seen_bytes)
         connection->is_watched = watch(server, fd, EPOLL_CTL_MOD);
     server->has_unwatched |= !connection->is_watched;
     connection->seen_bytes = bytes;
-    uint64_t unfinished = bytes - connection->taken_bytes;
     server->unfinished_bytes += unfinished;
     uint64_t most = UNFINISHED_MAX >> server->unfinished_halved;
     if (unfinished > most * (server->has_read_all ? 1 : UNREAD_TIMES))

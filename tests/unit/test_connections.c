@@ -59,6 +59,30 @@ static void nothing_is_kept_for_numbers_that_are_no_descriptors(void **state)
     connections_release(&connections);
 }
 
+static void a_message_is_unfinished_from_the_last_whole_one_on(void **state)
+{
+    (void)state;
+    struct connection connection = {.has_spoken = true};
+    assert_int_equal(connection_unfinished(&connection, 500), 0);
+    assert_int_equal(connection_unfinished(&connection, 500), 0);
+    assert_int_equal(connection_unfinished(&connection, 700), 200);
+    assert_int_equal(connection_unfinished(&connection, 1700), 1200);
+    connection.has_spoken = true;
+    assert_int_equal(connection_unfinished(&connection, 1800), 0);
+    assert_int_equal(connection_unfinished(&connection, 1801), 1);
+}
+
+static void bytes_that_come_between_the_kernels_answers_are_no_endless_message(void **state)
+{
+    (void)state;
+    struct connection connection = {.has_spoken = true};
+    assert_int_equal(connection_unfinished(&connection, 1000), 0);
+    assert_int_equal(connection_unfinished(&connection, 1000 - 68), 0); /* 68 came in between */
+    connection.has_spoken = true;
+    assert_int_equal(connection_unfinished(&connection, 1068), 0);
+    assert_int_equal(connection_unfinished(&connection, 1100), 32);
+}
+
 static void a_session_may_begin_so_often_and_again_later(void **state)
 {
     (void)state;
@@ -79,6 +103,8 @@ int main(void)
         cmocka_unit_test(a_connection_is_known_from_its_beginning_to_its_end),
         cmocka_unit_test(strangers_are_those_without_a_session),
         cmocka_unit_test(nothing_is_kept_for_numbers_that_are_no_descriptors),
+        cmocka_unit_test(a_message_is_unfinished_from_the_last_whole_one_on),
+        cmocka_unit_test(bytes_that_come_between_the_kernels_answers_are_no_endless_message),
         cmocka_unit_test(a_session_may_begin_so_often_and_again_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
