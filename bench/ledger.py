@@ -78,6 +78,11 @@ class Ledger:
                     int.__add__, histogram.counts, numbers[begin:begin + BUCKETS]))
         return page
 
+    def cycles(self) -> int:
+        """Those of all processes, now; cheaper than read()."""
+        return sum(int.from_bytes(self._map[at:at + 8], "little") for at in (
+            8 * (HEAD_NUMBERS + region * REGION_NUMBERS) for region in range(PROCESSES_MAX)))
+
     def close(self) -> None:
         """Give the memory and the file back."""
         self._map.close()
