@@ -134,6 +134,8 @@ struct task {
 };
 void task_write(struct wire_buffer *buffer, const struct task *task);
 void task_read(struct wire_reader *reader, struct task *task);
+/* The same, field by field: task_read's way for what is not as usual, and what tests hold it to. */
+void task_read_any(struct wire_reader *reader, struct task *task);
 
 enum outcome { OUTCOME_OK = 0, OUTCOME_RETRY = 1, OUTCOME_PARK = 2, OUTCOME_REMOVE = 3 };
 enum { OUTCOME_COUNT = 4 };
@@ -161,6 +163,8 @@ struct report {
 void report_write(struct wire_buffer *buffer, const struct report *report);
 /* An outcome or cause that is not of its list is an error in the reader. */
 void report_read(struct wire_reader *reader, struct report *report);
+/* The same, field by field, as task_read_any. */
+void report_read_any(struct wire_reader *reader, struct report *report);
 
 /* The item of TOUCH: [queue, key, lease]. */
 void lease_name_write(struct wire_buffer *buffer, const struct lease_name *name);

@@ -5,8 +5,8 @@
  * after it has been compared with the bytes that are there and with the caller's limit. The first
  * error sticks: later reads return 0 or empty, so a decoder reads all its fields and asks once.
  *
- * Writing: into a growing buffer; the short forms, which are most of the traffic, directly, the
- * others with msgpack-c's packer. A failed allocation sticks, too.
+ * Writing: into a growing buffer; numbers and bytes directly, the rest with msgpack-c's packer. A
+ * failed allocation sticks, too.
  *
  * The format: https://github.com/msgpack/msgpack/blob/master/spec.md
  */

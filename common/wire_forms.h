@@ -1,4 +1,4 @@
-/* wire_forms.h - the first bytes of msgpack's forms. Used by wire*.c only. */
+/* wire_forms.h - the first bytes of msgpack's forms. Used by wire*.c and wire_quick.h only. */
 #ifndef EVERDUE_WIRE_FORMS_H
 #define EVERDUE_WIRE_FORMS_H
 
@@ -24,6 +24,8 @@ enum {
     UINT_32 = 0xce,
     UINT_64 = 0xcf,
     INT_8 = 0xd0,
+    INT_16 = 0xd1,
+    INT_32 = 0xd2,
     INT_64 = 0xd3,
     FIX_EXT_1 = 0xd4,
     FIX_EXT_16 = 0xd8,

@@ -8,6 +8,7 @@
 #include <msgpack/pack.h>
 
 #include "wire_forms.h"
+#include "wire_quick.h"
 
 enum { FIRST_ROOM_BYTES = 256, HEAD_32_BYTES = 5 };
 
@@ -59,6 +60,12 @@ bool wire_buffer_grow(struct wire_buffer *buffer, size_t count)
     return !buffer->failed && grow(buffer, count);
 }
 
+/* What was written in place ends here. */
+static void end_at(struct wire_buffer *buffer, const uint8_t *at)
+{
+    buffer->count = (size_t)(at - buffer->data);
+}
+
 /* msgpack_packer_write: the packer's way out. */
 static int append(void *data, const char *bytes, size_t count)
 {
@@ -94,40 +101,16 @@ void wire_write_map(struct wire_buffer *buffer, uint32_t count)
     msgpack_pack_map(&packer, count);
 }
 
-/* The type byte and a big-endian number of `bytes` behind it. */
-static void write_number(struct wire_buffer *buffer, uint8_t type, uint64_t number, unsigned bytes)
-{
-    if (!wire_buffer_reserve(buffer, 1 + sizeof(number)))
-        return;
-    uint8_t *at = buffer->data + buffer->count;
-    uint64_t big_endian = htobe64(number << (64 - 8 * bytes));
-    at[0] = type;
-    memcpy(at + 1, &big_endian, sizeof(big_endian)); /* what is too much is written over next */
-    buffer->count += 1 + bytes;
-}
-
 void wire_write_uint_any(struct wire_buffer *buffer, uint64_t value)
 {
-    if (value <= UINT32_MAX && value > UINT16_MAX)
-        write_number(buffer, UINT_32, value, 4);
-    else if (value > UINT32_MAX)
-        write_number(buffer, UINT_64, value, 8);
-    else if (value > UINT8_MAX)
-        write_number(buffer, UINT_16, value, 2);
-    else if (value > INT8_MAX)
-        write_number(buffer, UINT_8, value, 1);
-    else
-        wire_write_byte(buffer, (uint8_t)value);
+    if (wire_buffer_reserve(buffer, WIRE_NUMBER_BYTES))
+        end_at(buffer, wire_put_uint(buffer->data + buffer->count, value));
 }
 
 void wire_write_int_any(struct wire_buffer *buffer, int64_t value)
 {
-    if (value >= 0) {
-        wire_write_uint_any(buffer, (uint64_t)value);
-        return;
-    }
-    msgpack_packer packer = packer_of(buffer);
-    msgpack_pack_int64(&packer, value);
+    if (wire_buffer_reserve(buffer, WIRE_NUMBER_BYTES))
+        end_at(buffer, wire_put_int(buffer->data + buffer->count, value));
 }
 
 void wire_write_bool(struct wire_buffer *buffer, bool value)
@@ -139,44 +122,22 @@ void wire_write_bool(struct wire_buffer *buffer, bool value)
         msgpack_pack_false(&packer);
 }
 
-/* A head of `head_bytes`, which says the length, and the bytes: those that are short at once. */
-static void write_bytes(struct wire_buffer *buffer, const uint8_t *head, unsigned head_bytes,
-                        struct bytes bytes)
+/* A head is written as a number of 8 bytes, the rest of which is written over. */
+static bool reserve_bytes(struct wire_buffer *buffer, struct bytes bytes)
 {
-    if (!wire_buffer_reserve(buffer, head_bytes + bytes.count))
-        return;
-    uint8_t *at = buffer->data + buffer->count;
-    memcpy(at, head, head_bytes);
-    memcpy(at + head_bytes, bytes.data, bytes.count);
-    buffer->count += head_bytes + bytes.count;
+    return wire_buffer_reserve(buffer, WIRE_NUMBER_BYTES + (size_t)bytes.count);
 }
 
 void wire_write_str(struct wire_buffer *buffer, struct bytes text)
 {
-    if (!text.data) {
-        wire_write_nil(buffer);
-    } else if (text.count < 32) {
-        const uint8_t head = (uint8_t)(FIX_STR | text.count);
-        write_bytes(buffer, &head, 1, text);
-    } else {
-        msgpack_packer packer = packer_of(buffer);
-        msgpack_pack_str(&packer, text.count);
-        msgpack_pack_str_body(&packer, text.data, text.count);
-    }
+    if (reserve_bytes(buffer, text))
+        end_at(buffer, wire_put_str(buffer->data + buffer->count, text));
 }
 
 void wire_write_bin(struct wire_buffer *buffer, struct bytes data)
 {
-    if (!data.data) {
-        wire_write_nil(buffer);
-    } else if (data.count <= UINT8_MAX) {
-        const uint8_t head[] = {BIN_8, (uint8_t)data.count};
-        write_bytes(buffer, head, sizeof(head), data);
-    } else {
-        msgpack_packer packer = packer_of(buffer);
-        msgpack_pack_bin(&packer, data.count);
-        msgpack_pack_bin_body(&packer, data.data, data.count);
-    }
+    if (reserve_bytes(buffer, data))
+        end_at(buffer, wire_put_bin(buffer->data + buffer->count, data));
 }
 
 void wire_write_raw(struct wire_buffer *buffer, const void *data, size_t count)
