@@ -6,42 +6,13 @@
 
 #include "bounds.h"
 
-/* header: u32 payload bytes, u16 key bytes, u16 parts. Then key, payload, and the parts in the
- * order of this list: numbers of 8 bytes, texts behind a u32 of their length. */
-enum part {
-    PART_PAYLOAD = 1 << 0, /* the payload is there, though perhaps empty */
-    PART_ONCE = 1 << 1,
-    PART_EVERY = 1 << 2,
-    PART_RANK = 1 << 3,
-    PART_PARKED = 1 << 4,
-    PART_GROUP = 1 << 5,
-    PART_MEMO = 1 << 6,
-    PART_NOTE = 1 << 7,
-    PART_ERROR = 1 << 8,
-    PART_PARK_REASON = 1 << 9,
-    PART_LAST_WORKER = 1 << 10,
-    PARTS_ALL = (1 << 11) - 1,
-};
+/* The header, key, payload, and the parts in the order of enum body_part: numbers of 8 bytes, texts
+ * behind a u32 of their length. */
+enum { HEADER_BYTES = sizeof(struct body_header), NUMBER_PARTS = 3, TEXT_PARTS = 6 };
 
-enum { HEADER_BYTES = 8, NUMBER_PARTS = 3, TEXT_PARTS = 6 };
-
-static const enum part number_parts[NUMBER_PARTS] = {PART_EVERY, PART_RANK, PART_PARKED};
-static const enum part text_parts[TEXT_PARTS] = {PART_GROUP, PART_MEMO,        PART_NOTE,
-                                                 PART_ERROR, PART_PARK_REASON, PART_LAST_WORKER};
-
-struct header {
-    uint32_t payload_bytes;
-    uint16_t key_bytes;
-    uint16_t parts;
-};
-_Static_assert(sizeof(struct header) == HEADER_BYTES, "the header has no padding");
-
-static struct header read_header(const uint8_t *body)
-{
-    struct header header;
-    memcpy(&header, body, sizeof(header));
-    return header;
-}
+static const enum body_part number_parts[NUMBER_PARTS] = {BODY_EVERY, BODY_RANK, BODY_PARKED};
+static const enum body_part text_parts[TEXT_PARTS] = {
+    BODY_GROUP, BODY_MEMO, BODY_NOTE, BODY_ERROR, BODY_PARK_REASON, BODY_LAST_WORKER};
 
 static void append(uint8_t **at, const void *data, size_t count)
 {
@@ -57,9 +28,9 @@ uint8_t *body_new(const struct body_fields *fields)
                                             fields->note,        fields->error,
                                             fields->park_reason, fields->last_worker};
     assert(fields->key.count > 0 && fields->key.count <= KEY_BYTES_MAX);
-    struct header header = {.payload_bytes = fields->payload.count,
-                            .key_bytes = (uint16_t)fields->key.count};
-    unsigned parts = (fields->payload.data ? PART_PAYLOAD : 0u) | (fields->once ? PART_ONCE : 0u);
+    struct body_header header = {.payload_bytes = fields->payload.count,
+                                 .key_bytes = (uint16_t)fields->key.count};
+    unsigned parts = (fields->payload.data ? BODY_PAYLOAD : 0u) | (fields->once ? BODY_ONCE : 0u);
     size_t total = HEADER_BYTES + fields->key.count + fields->payload.count;
     for (int i = 0; i < NUMBER_PARTS; i++)
         if (numbers[i]) {
@@ -92,9 +63,9 @@ uint8_t *body_new(const struct body_fields *fields)
 }
 
 /* Where the number of `part` stands. Numbers come in the order of their bits. */
-static int64_t number_at(const uint8_t *body, enum part part)
+static int64_t number_at(const uint8_t *body, enum body_part part)
 {
-    struct header header = read_header(body);
+    struct body_header header = body_header(body);
     if (!(header.parts & part))
         return 0;
     const uint8_t *at = body + HEADER_BYTES + header.key_bytes + header.payload_bytes;
@@ -106,7 +77,7 @@ static int64_t number_at(const uint8_t *body, enum part part)
     return number;
 }
 
-static const uint8_t *texts_begin(const uint8_t *body, struct header header)
+static const uint8_t *texts_begin(const uint8_t *body, struct body_header header)
 {
     const uint8_t *at = body + HEADER_BYTES + header.key_bytes + header.payload_bytes;
     for (int i = 0; i < NUMBER_PARTS; i++)
@@ -115,52 +86,39 @@ static const uint8_t *texts_begin(const uint8_t *body, struct header header)
     return at;
 }
 
-void body_view(const uint8_t *body, struct body_fields *fields)
+void body_view_rest(const uint8_t *body, struct body_fields *fields)
 {
-    struct header header = read_header(body);
-    struct bytes texts[TEXT_PARTS] = {{NULL, 0}};
+    struct body_header header = body_header(body);
+    struct bytes *const texts[TEXT_PARTS] = {&fields->group,       &fields->memo,
+                                             &fields->note,        &fields->error,
+                                             &fields->park_reason, &fields->last_worker};
     const uint8_t *at = texts_begin(body, header);
+    fields->every_us = number_at(body, BODY_EVERY);
+    fields->rank = number_at(body, BODY_RANK);
+    fields->parked_us = number_at(body, BODY_PARKED);
+    if (header.parts < BODY_GROUP)
+        return;
     for (int i = 0; i < TEXT_PARTS; i++)
         if (header.parts & text_parts[i]) {
-            memcpy(&texts[i].count, at, sizeof(uint32_t));
-            texts[i].data = at + sizeof(uint32_t);
-            at += sizeof(uint32_t) + texts[i].count;
+            memcpy(&texts[i]->count, at, sizeof(uint32_t));
+            texts[i]->data = at + sizeof(uint32_t);
+            at += sizeof(uint32_t) + texts[i]->count;
         }
-    const uint8_t *payload = body + HEADER_BYTES + header.key_bytes;
-    *fields = (struct body_fields){
-        .key = body_key(body),
-        .payload = {header.parts & PART_PAYLOAD ? payload : NULL, header.payload_bytes},
-        .every_us = number_at(body, PART_EVERY),
-        .rank = number_at(body, PART_RANK),
-        .once = header.parts & PART_ONCE,
-        .group = texts[0],
-        .memo = texts[1],
-        .note = texts[2],
-        .error = texts[3],
-        .park_reason = texts[4],
-        .last_worker = texts[5],
-        .parked_us = number_at(body, PART_PARKED),
-    };
-}
-
-struct bytes body_key(const uint8_t *body)
-{
-    return (struct bytes){body + HEADER_BYTES, read_header(body).key_bytes};
 }
 
 int64_t body_rank(const uint8_t *body)
 {
-    return number_at(body, PART_RANK);
+    return number_at(body, BODY_RANK);
 }
 
 int64_t body_every_us(const uint8_t *body)
 {
-    return number_at(body, PART_EVERY);
+    return number_at(body, BODY_EVERY);
 }
 
 uint32_t body_bytes(const uint8_t *body)
 {
-    struct header header = read_header(body);
+    struct body_header header = body_header(body);
     const uint8_t *at = texts_begin(body, header);
     for (int i = 0; i < TEXT_PARTS; i++)
         if (header.parts & text_parts[i]) {
@@ -175,11 +133,11 @@ bool body_is_valid(const uint8_t *data, uint32_t count)
 {
     if (count < HEADER_BYTES)
         return false;
-    struct header header = read_header(data);
+    struct body_header header = body_header(data);
     uint64_t used = (uint64_t)HEADER_BYTES + header.key_bytes + header.payload_bytes;
-    if (header.parts & ~(unsigned)PARTS_ALL || used > count)
+    if (header.parts & ~(unsigned)BODY_PARTS_ALL || used > count)
         return false;
-    if (!(header.parts & PART_PAYLOAD) && header.payload_bytes)
+    if (!(header.parts & BODY_PAYLOAD) && header.payload_bytes)
         return false;
     for (int i = 0; i < NUMBER_PARTS; i++)
         if (header.parts & number_parts[i])

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "wire.h"
 
@@ -29,12 +30,30 @@ struct body_fields {
     int64_t parked_us; /* 0: not parked */
 };
 
+/* What is there besides the key. */
+enum body_part {
+    BODY_PAYLOAD = 1 << 0, /* though perhaps empty */
+    BODY_ONCE = 1 << 1,
+    BODY_EVERY = 1 << 2,
+    BODY_RANK = 1 << 3,
+    BODY_PARKED = 1 << 4,
+    BODY_GROUP = 1 << 5,
+    BODY_MEMO = 1 << 6,
+    BODY_NOTE = 1 << 7,
+    BODY_ERROR = 1 << 8,
+    BODY_PARK_REASON = 1 << 9,
+    BODY_LAST_WORKER = 1 << 10,
+    BODY_PARTS_ALL = (1 << 11) - 1,
+};
+
 /* A packed copy for free(); NULL when memory is out. Lengths are within their limits. */
 uint8_t *body_new(const struct body_fields *fields);
 
 /* Borrowed views; `body` is valid. */
-void body_view(const uint8_t *body, struct body_fields *fields);
-struct bytes body_key(const uint8_t *body);
+static inline void body_view(const uint8_t *body, struct body_fields *fields);
+static inline struct bytes body_key(const uint8_t *body);
+/* Whether any of these parts is there. */
+static inline bool body_has(const uint8_t *body, unsigned parts);
 int64_t body_rank(const uint8_t *body);
 int64_t body_every_us(const uint8_t *body);
 
@@ -43,5 +62,48 @@ uint32_t body_bytes(const uint8_t *body);
 
 /* Whether `count` bytes from a store are one valid body. */
 bool body_is_valid(const uint8_t *data, uint32_t count);
+
+/* --- in line: each task and each report looks at a body ----------------------------------------
+ */
+
+struct body_header {
+    uint32_t payload_bytes;
+    uint16_t key_bytes;
+    uint16_t parts;
+};
+_Static_assert(sizeof(struct body_header) == 8, "the header has no padding");
+
+static inline struct body_header body_header(const uint8_t *body)
+{
+    struct body_header header;
+    memcpy(&header, body, sizeof(header));
+    return header;
+}
+
+static inline struct bytes body_key(const uint8_t *body)
+{
+    return (struct bytes){body + sizeof(struct body_header), body_header(body).key_bytes};
+}
+
+static inline bool body_has(const uint8_t *body, unsigned parts)
+{
+    return body_header(body).parts & parts;
+}
+
+/* Fills in what stands behind the payload. */
+void body_view_rest(const uint8_t *body, struct body_fields *fields);
+
+static inline void body_view(const uint8_t *body, struct body_fields *fields)
+{
+    struct body_header header = body_header(body);
+    const uint8_t *payload = body + sizeof(header) + header.key_bytes;
+    *fields = (struct body_fields){
+        .key = {body + sizeof(header), header.key_bytes},
+        .payload = {header.parts & BODY_PAYLOAD ? payload : NULL, header.payload_bytes},
+        .once = header.parts & BODY_ONCE,
+    };
+    if (header.parts & ~(unsigned)(BODY_PAYLOAD | BODY_ONCE))
+        body_view_rest(body, fields);
+}
 
 #endif

@@ -8,16 +8,6 @@ static int64_t window_of(int64_t mono_us)
     return mono_us / STATS_WINDOW_US;
 }
 
-static uint32_t bucket_of(int64_t value_us)
-{
-    if (value_us < STATS_STEPS)
-        return value_us < 0 ? 0 : (uint32_t)value_us;
-    uint32_t power = 63 - (uint32_t)__builtin_clzll((unsigned long long)value_us);
-    uint32_t step = (uint32_t)(value_us >> (power - 4)) & (STATS_STEPS - 1);
-    uint32_t bucket = (power - 3) * STATS_STEPS + step;
-    return bucket < STATS_BUCKETS ? bucket : STATS_BUCKETS - 1;
-}
-
 /* The largest value that falls into the bucket. */
 static int64_t bucket_end(uint32_t bucket)
 {
@@ -37,23 +27,19 @@ static bool is_recent(const struct stats *stats, int64_t mono_us, uint32_t slot)
     return last - behind > window_of(mono_us) - STATS_WINDOWS;
 }
 
-void stats_add(struct stats *stats, int64_t mono_us, int64_t value_us)
+void stats_turn(struct stats *stats, int64_t mono_us)
 {
     int64_t window = window_of(mono_us);
     while (stats->window < window) { /* at most once around: older ones are empty already */
         if (window - stats->window > STATS_WINDOWS)
             stats->window = window - STATS_WINDOWS;
         stats->window++;
-        uint32_t slot = (uint32_t)(stats->window % STATS_WINDOWS);
-        memset(stats->counts[slot], 0, sizeof(stats->counts[slot]));
-        stats->totals[slot] = 0;
-        stats->max_us[slot] = 0;
+        stats->slot = (uint32_t)(stats->window % STATS_WINDOWS);
+        memset(stats->counts[stats->slot], 0, sizeof(stats->counts[stats->slot]));
+        stats->totals[stats->slot] = 0;
+        stats->max_us[stats->slot] = 0;
     }
-    uint32_t slot = (uint32_t)(stats->window % STATS_WINDOWS);
-    stats->counts[slot][bucket_of(value_us)]++;
-    stats->totals[slot]++;
-    if (value_us > stats->max_us[slot])
-        stats->max_us[slot] = value_us;
+    stats->end_us = (stats->window + 1) * STATS_WINDOW_US;
 }
 
 int64_t stats_percentile(const struct stats *stats, int64_t mono_us, uint32_t ppm)
