@@ -108,11 +108,9 @@ static void report_at_once(struct bench *bench, const struct effect *effect)
 /* As the server does. */
 static void fetch(const struct bench *bench, size_t from)
 {
-    uint64_t numbers[FETCH_MAX];
-    uint32_t count = 0;
-    for (size_t i = from; i < bench->effects.count && i < from + FETCH_MAX; i++)
-        numbers[count++] = bench->effects.list[i].number;
-    sched_fetch_leases(bench->sched, numbers, count);
+    size_t left = bench->effects.count - from;
+    uint32_t count = left < FETCH_MAX ? (uint32_t)left : FETCH_MAX;
+    sched_fetch_tasks(bench->sched, bench->effects.list + from, count);
 }
 
 /* --- by wire ---------------------------------------------------------------------------------- */

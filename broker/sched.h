@@ -234,10 +234,13 @@ enum status sched_load_end(struct sched *sched, struct moment now);
 
 /* --- looking ---------------------------------------------------------------------------------- */
 
-/* These leases are about to be stepped or viewed: what that needs of memory is asked for now, all
- * of it together, instead of waited for one by one. Changes nothing. `count` up to FETCH_MAX. */
+/* These leases are about to be stepped: what that needs of memory is asked for now, all of it
+ * together, instead of waited for one by one. Changes nothing. `count` up to FETCH_MAX. */
 enum { FETCH_MAX = 32 };
 void sched_fetch_leases(const struct sched *sched, const uint64_t *numbers, uint32_t count);
+
+/* The same for tasks that are about to be viewed, with other effects among them. */
+void sched_fetch_tasks(const struct sched *sched, const struct effect *effects, uint32_t count);
 
 /* The same for the keys of the next events, which are like this one: PUT or SYNC_ITEM. */
 void sched_fetch_keys(const struct sched *sched, const struct event *event,

@@ -31,12 +31,18 @@ static void count_lateness(struct queue *queue, const struct lease *lease, struc
         stats_add(&queue->lateness, now.mono_us, lease->lateness_us);
 }
 
-/* A record that was taken from the ready heap. False: memory or numbers are out; nothing was
- * changed. */
+/* Room for so many tasks, and for the end of a take. */
+static bool reserve_tasks(struct sched *sched, uint32_t count, const struct grant *grant)
+{
+    return lease_reserve(sched, count) && effects_reserve(grant->effects, count + 1);
+}
+
+/* A record that was taken from the ready heap; its room is reserved, but for the lease itself.
+ * False: memory or numbers are out; nothing was changed. */
 static bool grant_slot(struct sched *sched, struct queue *queue, uint32_t slot,
                        const struct grant *grant)
 {
-    if (!lease_reserve(sched) || !effects_reserve(grant->effects, 2))
+    if (!slab_reserve(&sched->leases))
         return false;
     uint64_t number = sched_draw(sched);
     if (!number)
@@ -82,12 +88,15 @@ static uint32_t grant_group(struct sched *sched, struct queue *queue, uint32_t m
         slots[count] = heap_pop(&queue->ready);
         record_fetch(sched, slots[count++]);
     }
+    bool has_room = count && reserve_tasks(sched, count, grant);
     for (uint32_t i = 0; i < count; i++) {
-        record_move_to(sched, slots[i], PLACE_NOWHERE);
-        if (granted == i && grant_slot(sched, queue, slots[i], grant))
+        bool has_its = granted == i && (has_room || reserve_tasks(sched, 1, grant));
+        if (has_its && grant_slot(sched, queue, slots[i], grant)) {
             granted++;
-        else
-            record_make_ready(sched, slots[i]);
+            continue;
+        }
+        record_move_to(sched, slots[i], PLACE_NOWHERE);
+        record_make_ready(sched, slots[i]);
     }
     return granted;
 }

@@ -63,6 +63,8 @@ __attribute__((always_inline)) static inline void record_fetch_body(const struct
                                                                     uint32_t slot)
 {
     const uint8_t *body = record_at(sched, slot)->body;
+    if (!body)
+        return;
     __builtin_prefetch(body);
     __builtin_prefetch(body + 64); /* a cache line on: as a rule that is all of it */
 }
@@ -117,14 +119,24 @@ void queue_mark(struct queue *queue);
 const struct sched_policy *queue_policy(const struct sched *sched, const struct queue *queue);
 uint64_t queue_records(const struct queue *queue);
 
+/* The long way of record_reserve: room for so many in both batches, for a seal may come before the
+ * leases end. */
+bool record_make_room(struct sched *sched, uint32_t more);
+
 /* A slot, staged ones too; SLAB_NONE. */
 uint32_t record_find(const struct sched *sched, const struct queue *queue, struct bytes key);
 
 /* Room for a change of `count` records, on top of the one that the end of each lease may make: that
  * is always there. */
-bool record_reserve(struct sched *sched, uint32_t count);
+static inline bool record_reserve(struct sched *sched, uint32_t count)
+{
+    uint32_t more = sched->live.count + count;
+    bool has_room = sched->dirty_count[0] + more <= sched->dirty_room[0] &&
+                    sched->dirty_count[1] + more <= sched->dirty_room[1];
+    return has_room || record_make_room(sched, more);
+}
 
-/* Whether there is room for another: TOO_MANY, NO_SPACE. */
+/* Whether there may be another: TOO_MANY, NO_SPACE. */
 enum status record_check_room(const struct sched *sched);
 /* A new record in PLACE_NOWHERE, not found by its key yet. NO_MEMORY. */
 enum status record_make(struct sched *sched, struct queue *queue, const struct body_fields *fields,
@@ -139,7 +151,18 @@ void record_begin(struct sched *sched, uint32_t slot, uint64_t state);
 void record_drop(struct sched *sched, uint32_t slot);
 
 /* Written with the next batch. There must be room (record_reserve). */
-void record_mark(struct sched *sched, uint32_t slot);
+static inline void record_mark(struct sched *sched, uint32_t slot)
+{
+    struct record *record = record_at(sched, slot);
+    unsigned parity = sched->parity;
+    enum flag flag = parity ? FLAG_DIRTY_1 : FLAG_DIRTY_0;
+    queue_of(sched, record)->is_dirty = true;
+    if (record->flags & flag)
+        return;
+    assert(sched->dirty_count[parity] < sched->dirty_room[parity]);
+    sched->dirty[parity][sched->dirty_count[parity]++] = slot;
+    record_set_flag(record, flag);
+}
 /* Its body too. */
 void record_mark_cold(struct sched *sched, uint32_t slot);
 
@@ -148,6 +171,15 @@ void record_set_body(struct sched *sched, uint32_t slot, uint8_t *body);
 /* Packs `fields` into a new body in place of the old when they differ. */
 enum status record_repack(struct sched *sched, uint32_t slot, const struct body_fields *fields);
 
+/* Into another state; the heap, or the lease, is the caller's. */
+static inline void record_move_to(struct sched *sched, uint32_t slot, enum place where)
+{
+    struct record *record = record_at(sched, slot);
+    struct queue *queue = queue_of(sched, record);
+    queue->counts[record->where]--;
+    queue->counts[where]++;
+    record->where = where & MASK_BITS(3);
+}
 /* Out of whichever heap it is in, to PLACE_NOWHERE. Not for leased ones. */
 void record_displace(struct sched *sched, uint32_t slot);
 /* From PLACE_NOWHERE to waiting or ready, by its due. */
@@ -156,7 +188,6 @@ void record_schedule(struct sched *sched, uint32_t slot, int64_t due_us, struct 
 void record_make_ready(struct sched *sched, uint32_t slot);
 /* From PLACE_NOWHERE. */
 void record_park(struct sched *sched, uint32_t slot, struct moment now);
-void record_move_to(struct sched *sched, uint32_t slot, enum place where);
 
 /* Gone for clients from now on. From any place but leased. Drops what is pending. */
 void record_remove(struct sched *sched, uint32_t slot);
@@ -177,12 +208,23 @@ static inline struct lease *lease_at(const struct sched *sched, uint32_t id)
 {
     return slab_at(&sched->leases, id);
 }
-uint32_t lease_find(const struct sched *sched, uint64_t number);
+/* The live one of this number; SLAB_NONE. */
+static inline uint32_t lease_find(const struct sched *sched, uint64_t number)
+{
+    const struct table *live = &sched->live;
+    if (!live->bucket_count)
+        return SLAB_NONE;
+    uint32_t id = *table_head(live, table_bucket(live, (uint32_t)number));
+    while (id != SLAB_NONE && lease_at(sched, id)->number != number) /* ends with the chain */
+        id = slab_link(&sched->leases, id)->next;
+    return id;
+}
 /* The lease of this record that ended last, of those that may still report; SLAB_NONE. */
 uint32_t lease_find_ended(const struct sched *sched, uint32_t slot);
 void lease_forget_ended(struct sched *sched, uint32_t slot);
-/* Room for another, and for its end. */
-bool lease_reserve(struct sched *sched);
+/* Room for `count` more and for their ends; of themselves only the first has its room yet: the
+ * others need slab_reserve. */
+bool lease_reserve(struct sched *sched, uint32_t count);
 /* A new lease on a record that is in no heap. There must be room. session SLAB_NONE: detached. */
 uint32_t lease_new(struct sched *sched, uint32_t slot, uint64_t number, uint32_t session,
                    int64_t lease_us, struct moment now);
@@ -213,7 +255,10 @@ static inline struct session *session_at(const struct sched *sched, uint32_t slo
     return slab_at(&sched->sessions, slot);
 }
 /* The slot of the caller's number; SLAB_NONE. */
-uint32_t session_find(const struct sched *sched, uint32_t number);
+static inline uint32_t session_find(const struct sched *sched, uint32_t number)
+{
+    return number < sched->session_slot_room ? sched->session_slots[number] : SLAB_NONE;
+}
 uint32_t session_find_uid(const struct sched *sched, const uint8_t *uid);
 enum status session_hello(struct sched *sched, const struct event *event, struct effects *effects);
 enum status session_credit(struct sched *sched, const struct event *event);

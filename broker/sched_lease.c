@@ -6,14 +6,6 @@ enum { BACKOFF_DOUBLINGS_MAX = 40 };
 
 /* --- found ------------------------------------------------------------------------------------ */
 
-uint32_t lease_find(const struct sched *sched, uint64_t number)
-{
-    uint32_t id = table_first(&sched->live, number);
-    while (id != SLAB_NONE && lease_at(sched, id)->number != number)
-        id = table_next(&sched->live, id);
-    return id;
-}
-
 uint32_t lease_find_ended(const struct sched *sched, uint32_t slot)
 {
     if (!(record_at(sched, slot)->flags & FLAG_ENDED))
@@ -37,12 +29,13 @@ void lease_forget_ended(struct sched *sched, uint32_t slot)
 
 /* --- begun and ended -------------------------------------------------------------------------- */
 
-bool lease_reserve(struct sched *sched)
+bool lease_reserve(struct sched *sched, uint32_t count)
 {
+    /* Tables that had room for one take more: their chains grow longer then. */
     return slab_reserve(&sched->leases) && table_reserve(&sched->live) &&
            table_reserve(&sched->ended) &&
-           heap_reserve(&sched->lease_ends, sched->lease_ends.count + 1) &&
-           record_reserve(sched, 1);
+           heap_reserve(&sched->lease_ends, sched->lease_ends.count + count) &&
+           record_reserve(sched, count);
 }
 
 static void list_add(struct sched *sched, uint32_t id, uint32_t session)
@@ -402,7 +395,7 @@ static enum status resume_idle(struct sched *sched, uint32_t slot, uint32_t sess
         return STATUS_STALE;
     if (number >= sched->next_number || number <= record->state)
         return STATUS_STALE;
-    if (!lease_reserve(sched))
+    if (!lease_reserve(sched, 1))
         return STATUS_NO_MEMORY;
     bool was_parked = record->where == PLACE_PARKED;
     record_displace(sched, slot);
@@ -429,7 +422,7 @@ static enum status resume_leased(struct sched *sched, uint32_t slot, uint32_t se
         heap_move(&sched->lease_ends, id, event->now.mono_us + lease->lease_us);
         return STATUS_OK;
     }
-    if (!lease_reserve(sched) || !effects_reserve(effects, 1))
+    if (!lease_reserve(sched, 1) || !effects_reserve(effects, 1))
         return STATUS_NO_MEMORY;
     if (lease->session != SLAB_NONE)
         effects_add(effects, &(struct effect){

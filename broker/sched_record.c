@@ -83,9 +83,9 @@ uint32_t record_find(const struct sched *sched, const struct queue *queue, struc
 
 /* --- what is written -------------------------------------------------------------------------- */
 
-static bool reserve_dirty(struct sched *sched, unsigned parity, uint32_t count)
+static bool reserve_dirty(struct sched *sched, unsigned parity, uint32_t more)
 {
-    uint32_t wanted = sched->dirty_count[parity] + sched->live.count + count;
+    uint32_t wanted = sched->dirty_count[parity] + more;
     if (wanted <= sched->dirty_room[parity])
         return true;
     uint32_t room = sched->dirty_room[parity] ? sched->dirty_room[parity] : 1024;
@@ -99,22 +99,9 @@ static bool reserve_dirty(struct sched *sched, unsigned parity, uint32_t count)
     return true;
 }
 
-/* Both: a seal may come before the leases end. */
-bool record_reserve(struct sched *sched, uint32_t count)
+bool record_make_room(struct sched *sched, uint32_t more)
 {
-    return reserve_dirty(sched, 0, count) && reserve_dirty(sched, 1, count);
-}
-
-void record_mark(struct sched *sched, uint32_t slot)
-{
-    struct record *record = record_at(sched, slot);
-    enum flag flag = sched->parity ? FLAG_DIRTY_1 : FLAG_DIRTY_0;
-    queue_of(sched, record)->is_dirty = true;
-    if (record->flags & flag)
-        return;
-    assert(sched->dirty_count[sched->parity] < sched->dirty_room[sched->parity]);
-    sched->dirty[sched->parity][sched->dirty_count[sched->parity]++] = slot;
-    record_set_flag(record, flag);
+    return reserve_dirty(sched, 0, more) && reserve_dirty(sched, 1, more);
 }
 
 void record_mark_cold(struct sched *sched, uint32_t slot)
@@ -213,15 +200,6 @@ void record_begin(struct sched *sched, uint32_t slot, uint64_t state)
 }
 
 /* --- places ----------------------------------------------------------------------------------- */
-
-void record_move_to(struct sched *sched, uint32_t slot, enum place where)
-{
-    struct record *record = record_at(sched, slot);
-    struct queue *queue = queue_of(sched, record);
-    queue->counts[record->where]--;
-    queue->counts[where]++;
-    record->where = where & MASK_BITS(3);
-}
 
 void record_displace(struct sched *sched, uint32_t slot)
 {

@@ -6,8 +6,9 @@
 /* What a report is about, once it has been found. */
 struct target {
     struct queue *queue;
-    uint32_t slot;  /* of the record */
-    uint32_t lease; /* SLAB_NONE: ended, or of an earlier run */
+    struct session *session; /* who reports */
+    uint32_t slot;           /* of the record */
+    uint32_t lease;          /* SLAB_NONE: ended, or of an earlier run */
 };
 
 /* --- accepted or not -------------------------------------------------------------------------- */
@@ -41,10 +42,10 @@ static enum status judge(struct sched *sched, const struct event *event, struct 
     uint32_t session = session_find(sched, event->session);
     if (session == SLAB_NONE)
         return STATUS_NO_SESSION;
-    const struct session *owner = session_at(sched, session);
-    if (report->name.queue >= owner->queue_count)
+    target->session = session_at(sched, session);
+    if (report->name.queue >= target->session->queue_count)
         return STATUS_BAD_FIELD;
-    target->queue = sched->queues[owner->queues[report->name.queue]];
+    target->queue = sched->queues[target->session->queues[report->name.queue]];
     target->lease = lease_find(sched, report->name.lease);
     if (target->lease != SLAB_NONE) {
         target->slot = lease_at(sched, target->lease)->record;
@@ -134,24 +135,24 @@ struct verdict {
 };
 
 /* Whether the body changes at all: as a rule it does not, and nothing is packed. */
-static bool changes_body(const struct report *report, const struct body_fields *fields,
+static bool changes_body(const struct report *report, const uint8_t *body,
                          const struct pending *pending, const struct verdict *verdict)
 {
     return pending || verdict->parks || verdict->parks_by_count || report->memo.data ||
            report->payload.data || report->has_rank || report->note.data || report->error.data ||
-           fields->error.count || fields->parked_us || fields->park_reason.count;
+           body_has(body, BODY_ERROR | BODY_PARKED | BODY_PARK_REASON);
 }
 
 static enum status decide(const struct sched *sched, const struct event *event,
-                          const struct record *record, const struct body_fields *fields,
-                          const struct pending *pending, struct verdict *verdict)
+                          const struct record *record, const struct pending *pending,
+                          struct verdict *verdict)
 {
     const struct report *report = event->report;
     bool has_put = pending && pending->has_put;
-    bool ends =
-        report->outcome == OUTCOME_REMOVE || (report->outcome == OUTCOME_OK && fields->once);
+    bool ends = report->outcome == OUTCOME_REMOVE ||
+                (report->outcome == OUTCOME_OK && body_has(record->body, BODY_ONCE));
     int64_t due_us = named_due(report, event->now);
-    int64_t every_us = fields->every_us;
+    int64_t every_us = body_has(record->body, BODY_EVERY) ? body_every_us(record->body) : 0;
     struct put put;
     bool is_put = pending && pending_put(pending, &put);
     /* One that was cleared meanwhile counts once more: the worker was told of it. */
@@ -182,11 +183,11 @@ static enum status decide(const struct sched *sched, const struct event *event,
     return STATUS_OK;
 }
 
-static void count(struct sched *sched, const struct event *event, const struct target *target)
+static void count(const struct sched *sched, const struct event *event, const struct target *target)
 {
     const struct report *report = event->report;
     struct sched_totals *totals = &target->queue->totals;
-    struct session *session = session_at(sched, session_find(sched, event->session));
+    struct session *session = target->session;
     switch (report->outcome) {
     case OUTCOME_OK:
         totals->reports_ok++;
@@ -278,24 +279,26 @@ static void place(struct sched *sched, const struct event *event, uint32_t slot,
 
 /* The last step that can fail. */
 static enum status change_body(struct sched *sched, const struct event *event,
-                               const struct target *target, struct body_fields *fields,
-                               const struct pending *pending, const struct verdict *verdict)
+                               const struct target *target, const struct pending *pending,
+                               const struct verdict *verdict)
 {
+    struct body_fields fields;
     struct put put;
-    overlay(event->report, fields);
+    body_view(record_at(sched, target->slot)->body, &fields);
+    overlay(event->report, &fields);
     if (pending && pending_put(pending, &put))
-        put_overlay(&put, pending->is_full, fields);
+        put_overlay(&put, pending->is_full, &fields);
     if (verdict->parks || verdict->parks_by_count) {
         uint32_t session = session_find(sched, event->session);
-        fields->park_reason = verdict->parks_by_count      ? bytes_of("its runs failed too often")
-                              : event->report->error.count ? fields->error
-                                                           : bytes_of("by its handler");
-        fields->last_worker = session_name(sched, session);
-        fields->parked_us = event->now.wall_us;
+        fields.park_reason = verdict->parks_by_count      ? bytes_of("its runs failed too often")
+                             : event->report->error.count ? fields.error
+                                                          : bytes_of("by its handler");
+        fields.last_worker = session_name(sched, session);
+        fields.parked_us = event->now.wall_us;
         if (!heap_reserve(&target->queue->parked, target->queue->parked.count + 1))
             return STATUS_NO_MEMORY;
     }
-    return record_repack(sched, target->slot, fields);
+    return record_repack(sched, target->slot, &fields);
 }
 
 static enum status apply(struct sched *sched, const struct event *event,
@@ -303,25 +306,24 @@ static enum status apply(struct sched *sched, const struct event *event,
 {
     const struct report *report = event->report;
     struct record *record = record_at(sched, target->slot);
-    struct pending *pending = pending_find(sched, target->slot);
-    struct body_fields fields;
+    bool is_pending = record->flags & FLAG_PENDING;
+    const struct pending *pending = is_pending ? pending_find(sched, target->slot) : NULL;
     struct verdict verdict;
-    body_view(record->body, &fields);
-    enum status status = decide(sched, event, record, &fields, pending, &verdict);
+    enum status status = decide(sched, event, record, pending, &verdict);
     if (!status && !record_reserve(sched, 1))
         status = STATUS_NO_MEMORY;
     bool is_touch = verdict.removes || report->payload.data || report->has_rank;
     if (!status && is_touch)
-        status = sync_reserve_touched(sched, target->queue, fields.key);
-    if (!status && !verdict.removes && changes_body(report, &fields, pending, &verdict))
-        status = change_body(sched, event, target, &fields, pending, &verdict);
+        status = sync_reserve_touched(sched, target->queue, report->name.key);
+    if (!status && !verdict.removes && changes_body(report, record->body, pending, &verdict))
+        status = change_body(sched, event, target, pending, &verdict);
     if (status)
         return status;
     if (is_touch)
         sync_note_touched(sched, target->queue, report->name.key);
     count(sched, event, target);
     leave(sched, target);
-    if (record->flags & FLAG_PENDING)
+    if (is_pending)
         pending_drop(sched, target->slot);
     record_set_state(record, report->name.lease);
     set_counts(record, report->outcome);

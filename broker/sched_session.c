@@ -5,11 +5,6 @@
 
 /* --- found ------------------------------------------------------------------------------------ */
 
-uint32_t session_find(const struct sched *sched, uint32_t number)
-{
-    return number < sched->session_slot_room ? sched->session_slots[number] : SLAB_NONE;
-}
-
 struct bytes session_name(const struct sched *sched, uint32_t slot)
 {
     if (slot == SLAB_NONE)

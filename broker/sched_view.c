@@ -6,23 +6,23 @@
 
 void sched_fetch_leases(const struct sched *sched, const uint64_t *numbers, uint32_t count)
 {
-    uint32_t slots[FETCH_MAX];
-    uint32_t found = 0;
+    uint32_t ids[FETCH_MAX];
     assert(count <= FETCH_MAX);
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t id = table_first(&sched->live, numbers[i]);
-        if (id != SLAB_NONE)
-            __builtin_prefetch(lease_at(sched, id));
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t id = lease_find(sched, numbers[i]);
-        if (id == SLAB_NONE || lease_at(sched, id)->record == SLAB_NONE)
-            continue;
-        slots[found] = lease_at(sched, id)->record;
-        record_fetch(sched, slots[found++]);
-    }
-    for (uint32_t i = 0; i < found; i++)
-        record_fetch_body(sched, slots[i]);
+    for (uint32_t i = 0; i < count; i++)
+        ids[i] = lease_find(sched, numbers[i]); /* in the cache, for it is not long since */
+    for (uint32_t i = 0; i < count; i++)
+        if (ids[i] != SLAB_NONE && lease_at(sched, ids[i])->record != SLAB_NONE)
+            record_fetch(sched, lease_at(sched, ids[i])->record);
+    for (uint32_t i = 0; i < count; i++)
+        if (ids[i] != SLAB_NONE && lease_at(sched, ids[i])->record != SLAB_NONE)
+            record_fetch_body(sched, lease_at(sched, ids[i])->record);
+}
+
+void sched_fetch_tasks(const struct sched *sched, const struct effect *effects, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (effects[i].kind == EFFECT_TASK) /* its record is in the cache: it was just granted */
+            record_fetch_body(sched, effects[i].record);
 }
 
 void sched_fetch_keys(const struct sched *sched, const struct event *event,
@@ -65,12 +65,21 @@ static uint32_t queue_index(const struct session *session, uint32_t queue)
     return i;
 }
 
+/* The live lease of an effect; SLAB_NONE when it has ended. */
+static uint32_t lease_of(const struct sched *sched, const struct effect *effect)
+{
+    if (record_at(sched, effect->record)->where != PLACE_LEASED)
+        return SLAB_NONE;
+    uint32_t id = record_lease(sched, effect->record);
+    return lease_at(sched, id)->number == effect->number ? id : SLAB_NONE;
+}
+
 bool sched_view_task(const struct sched *sched, const struct effect *effect, struct moment now,
                      struct task *task)
 {
-    uint32_t id = lease_find(sched, effect->number);
+    uint32_t id = lease_of(sched, effect);
     uint32_t session = session_find(sched, effect->session);
-    if (id == SLAB_NONE || session == SLAB_NONE || lease_at(sched, id)->record != effect->record)
+    if (id == SLAB_NONE || session == SLAB_NONE)
         return false;
     const struct record *record = record_at(sched, effect->record);
     struct body_fields fields;

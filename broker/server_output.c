@@ -277,24 +277,20 @@ static void carry_out(struct server *server, struct parcel *parcel, const struct
     }
 }
 
-/* What the next tasks are about is asked for from memory together. */
-static void fetch_tasks(const struct server *server, size_t from)
+static uint32_t fetch_count(const struct effects *effects, size_t from)
 {
-    uint64_t numbers[FETCH_MAX];
-    uint32_t count = 0;
-    for (size_t i = from; i < server->effects.count && i < from + FETCH_MAX; i++)
-        if (server->effects.list[i].kind == EFFECT_TASK)
-            numbers[count++] = server->effects.list[i].number;
-    sched_fetch_leases(server->sched, numbers, count);
+    size_t left = effects->count - from;
+    return left < FETCH_MAX ? (uint32_t)left : FETCH_MAX;
 }
 
 void output_effects(struct server *server)
 {
     struct parcel parcel = {.first = NULL};
-    for (size_t i = 0; i < server->effects.count; i++) {
-        if (i % FETCH_MAX == 0)
-            fetch_tasks(server, i);
-        carry_out(server, &parcel, &server->effects.list[i]);
+    const struct effects *effects = &server->effects;
+    for (size_t i = 0; i < effects->count; i++) {
+        if (i % FETCH_MAX == 0) /* what the next tasks are about is asked for together */
+            sched_fetch_tasks(server->sched, effects->list + i, fetch_count(effects, i));
+        carry_out(server, &parcel, &effects->list[i]);
     }
     end_parcel(server, &parcel);
     server->effects.count = 0;
