@@ -62,18 +62,32 @@ class Window:
 
 
 class Everdue:
-    """A broker with its directory; `store` is memory, lmdb, or default (what it does unasked)."""
+    """A broker with its directory; `store` is memory, lmdb, or default (what it does unasked).
+    A guarded one lets in who has a key of its list, over CURVE."""
 
-    def __init__(self, directory: pathlib.Path, store: str) -> None:
+    def __init__(self, directory: pathlib.Path, store: str, is_guarded: bool = False) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory, self.store = directory, store
+        self.guard: tuple[object, ...] = ()  # options of the broker,
+        self.keys: tuple[object, ...] = ()   # and of whoever connects
+        if is_guarded:
+            self._make_keys()
         self.endpoint = f"tcp://127.0.0.1:{free_port()}"
         self.records = 0
         self.start()
 
+    def _make_keys(self) -> None:
+        """One for the broker and one for everybody else."""
+        ours, theirs, allow = (self.directory / name for name in ("key", "peer", "allow"))
+        run(PROGRAMS / "everdue", "keygen", ours)
+        public = run(PROGRAMS / "everdue", "keygen", theirs).decode().strip()
+        allow.write_text(f"key {public} role=admin,worker,client queues=*\n", encoding="ascii")
+        self.guard = ("--curve-key", ours, "--allow", allow)
+        self.keys = ("--curve-server", f"{ours}.pub", "--curve-key", theirs)
+
     def start(self) -> None:
         """Start the broker; the first command waits until it answers."""
-        options: tuple[str, ...] = ("--listen", self.endpoint)
+        options: tuple[object, ...] = ("--listen", self.endpoint, *self.guard)
         if self.store == "memory":
             options += ("--store", "memory")
         self.broker = Process(PROGRAMS / "everdue-broker", *options,
@@ -82,7 +96,7 @@ class Everdue:
 
     def everdue(self, *arguments: object, **options: Any) -> bytes:
         """Run a command of `everdue`."""
-        return run(PROGRAMS / "everdue", "-e", self.endpoint, *arguments, **options)
+        return run(PROGRAMS / "everdue", "-e", self.endpoint, *self.keys, *arguments, **options)
 
     def stats(self) -> dict[str, Any]:
         """The broker's numbers."""
@@ -136,7 +150,7 @@ class Workers:
         self.before = everdue.stats()
         self.ledger = Ledger(everdue.directory / "ledger", everdue.records)
         self._process = Process(
-            PROGRAMS / "everdue-worker", "--broker", everdue.endpoint, *options,
+            PROGRAMS / "everdue-worker", "--broker", everdue.endpoint, *everdue.keys, *options,
             "--plugin", PLUGINS / f"{plugin}.so", "--", mean_s, self.ledger.path,
             log=everdue.directory / "worker.log")
 

@@ -97,11 +97,15 @@ class TooBusy(Exception):
 
 # --- cycles of Everdue ---------------------------------------------------------------------------
 
+CURVE = "-curve"
+
 
 def shared_broker(plan: Plan, store: str) -> Everdue:
-    """A broker with the set of the plan, frozen while nobody uses it."""
+    """A broker with the set of the plan, frozen while nobody uses it; guarded where the name of
+    its store ends so."""
     if store not in plan.servers:
-        everdue = plan.servers[store] = Everdue(plan.directory / f"everdue-{store}", store)
+        everdue = plan.servers[store] = Everdue(
+            plan.directory / f"everdue-{store}", store.removesuffix(CURVE), store.endswith(CURVE))
         everdue.load(plan.records, plan.mean_s)
         everdue.broker.freeze()
     server: Everdue = plan.servers[store]
@@ -168,6 +172,10 @@ CYCLES = [
         everdue_cycles("memory", *WIDE)),
     Row("durable", "Everdue, fsync before each acknowledgement", "cycles/s",
         everdue_cycles("lmdb", *WIDE)),
+    Row("memory-curve", "Everdue, in memory, admitted by keys and encrypted", "cycles/s",
+        everdue_cycles("memory" + CURVE, *WIDE), is_variant=True),
+    Row("durable-curve", "Everdue, fsync and encrypted", "cycles/s",
+        everdue_cycles("lmdb" + CURVE, *WIDE), in_quick=False, is_variant=True),
     Row("default", "Everdue, everything at its defaults (durable)", "cycles/s",
         everdue_cycles("lmdb"), is_variant=True),
     Row("one-by-one", "Everdue, in memory, one record a call, 256 in flight", "cycles/s",
