@@ -2,6 +2,7 @@
 
     lost          acknowledged as put and not there at the end
     gone          an acknowledged change or report that a later task, or the end, does not show
+    wiped         a full set that changed what it must not
     resurrected   acknowledged as removed and seen again
     phantom       a value that nobody asked for
     doubled       one lease twice, one record twice
@@ -19,6 +20,7 @@ Pure: check(events) gives a list of violations and reads nothing else.
 import dataclasses
 from collections.abc import Iterator
 
+from sets import add_sets, wrongs
 from story import NEVER, Change, Grant, Record, Report, Story
 
 STALE = -1
@@ -40,7 +42,9 @@ class Violation:
 def check(events: list[dict]) -> list[Violation]:
     """All violations of a history whose events are in order."""
     story = Story(events)
+    add_sets(story)
     found = list(check_numbers(story))
+    found += [Violation("wiped", wrong) for wrong in wrongs(story)]
     for record in story.records.values():
         for part in (check_early, check_overlaps, check_refusals, check_values, check_memos,
                      check_end):

@@ -13,6 +13,9 @@ from collections.abc import Callable
 from history import now_us
 from stage import MS, PROGRAMS, REAL_HEARTBEAT_MS, Broken, Real, Setting, Stage
 
+CUT_HOW = ("before", "half", "after")
+SWEEP_CYCLES, SWEEP_ROUNDS = 30, 40  # 400 calls
+FIRST_ROUNDS = 300                   # 100 calls
 CUT = PROGRAMS.parent / "lib" / "torture" / "cut.so"
 
 
@@ -56,12 +59,41 @@ class CutStage(Stage):
     def __init__(self, seed: int, directory: pathlib.Path) -> None:
         super().__init__(seed, directory, Setting(broker_options=("--journal-max", "64KiB")))
 
+    def next_cut(self) -> tuple[int, str]:
+        """At which call, and how. Near the beginning half of the time: a start writes, too."""
+        return self.dice.randint(1, self.dice.choice([20, 400])), self.dice.choice(CUT_HOW)
+
     def cut_variables(self) -> dict[str, str]:
-        """Near the beginning half of the time: a start writes, too."""
-        most = self.dice.choice([20, 400])
+        at, how = self.next_cut()
         return {"LD_PRELOAD": str(CUT), "EVERDUE_CUT_DIR": f"{self.directory}/store",
-                "EVERDUE_CUT_AT": str(self.dice.randint(1, most)),
-                "EVERDUE_CUT_HOW": self.dice.choice(["before", "half", "after"])}
+                "EVERDUE_CUT_AT": str(at), "EVERDUE_CUT_HOW": how}
+
+
+class SweepStage(CutStage):
+    """One call after the other, each in all three ways: seed n has the calls from 10 (n - 1) + 1
+    on, counted from a start of the broker on a store that has records, and seed 41 the first ones
+    again."""
+
+    def __init__(self, seed: int, directory: pathlib.Path) -> None:
+        super().__init__(seed, directory)
+        self.place = (seed - 1) % SWEEP_ROUNDS * SWEEP_CYCLES
+
+    def next_cut(self) -> tuple[int, str]:
+        place, self.place = self.place, self.place + 1
+        return place // len(CUT_HOW) + 1, CUT_HOW[place % len(CUT_HOW)]
+
+
+class FirstStage(CutStage):
+    """A store that does not exist yet: the calls of its very first life, seed n at call
+    (n - 1) / 3 + 1, and seed 301 at the first again."""
+
+    def start_broker(self, **environ: str) -> None:
+        is_first = not self.figures["starts"]
+        super().start_broker(**(self.cut_variables() if is_first else environ))
+
+    def next_cut(self) -> tuple[int, str]:
+        place = (self.seed - 1) % FIRST_ROUNDS
+        return place // len(CUT_HOW) + 1, CUT_HOW[place % len(CUT_HOW)]
 
 
 def cut_broker(stage: CutStage) -> None:
@@ -70,6 +102,11 @@ def cut_broker(stage: CutStage) -> None:
     if stage.broker.poll() is None:
         stage.kill_broker()
     stage.start_broker(**stage.cut_variables())
+    see_the_cut(stage)
+
+
+def see_the_cut(stage: CutStage) -> None:
+    """It ends by itself, or after 2 s by us; then a start that is left alone."""
     if not stage.pump(2, lambda: stage.broker.poll() is not None):
         stage.kill_broker()
     else:
@@ -209,6 +246,10 @@ PROCESS_FAULTS = {
                          "kill -9 of the broker at random moments under load"),
     "broker-cut": Fault(cut_broker, CutStage, 30, ("broker_kills",),
                         "the broker killed at a certain write or sync of its store"),
+    "broker-cut-sweep": Fault(cut_broker, SweepStage, SWEEP_CYCLES, ("broker_kills",),
+                              "the same at each write and sync in turn, after a start"),
+    "broker-cut-first": Fault(see_the_cut, FirstStage, 1, ("broker_kills",),
+                              "the same at each write and sync in turn of a store's first life"),
     "broker-kill-interval": Fault(kill_broker, interval, 40, ("broker_kills",),
                                   "the same with --sync interval:50ms"),
     "broker-kill-never": Fault(kill_broker, never, 40, ("broker_kills",),

@@ -12,6 +12,9 @@ run on one machine, so the wall clock orders them. `t` is that clock in microsec
     ask       who, id, op (put, remove, run_now), queue, key, value: a request leaves
     answer    who, id, status: its answer came
     session   who: WELCOME came; what was not answered on older connections comes to nothing now
+    commit    who, set, queue, began, opened (BEGIN asked and answered), lines (key: value), plan:
+              the COMMIT of a full set leaves for the first time
+    committed who, set, status, counts: its fate is known
     grant     who, queue, key, lease, state, due, late, value, memo, crashes: a task came
     report    who, queue, key, lease, state, outcome, due, after, memo: a report leaves, each time
     reported  who, queue, key, lease, status: its answer came

@@ -47,10 +47,10 @@ class Results:
             sums = by_fault[each["fault"]]
             sums.update(each["sums"])
             sums.update(rounds=1, violations=len(each["violations"]))
-        lines = ["| fault | rounds | faults | acknowledged | granted | resumed | stale | violations"
-                 " |", "| --- | --- | --- | --- | --- | --- | --- | --- |"]
+        lines = ["| fault | rounds | faults | acknowledged | granted | resumed | stale | sets | "
+                 "violations |", "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"]
         for fault, sums in sorted(by_fault.items()):
             lines.append(f"| {fault} | {sums['rounds']} | {sums['faults']:,} | "
                          f"{sums['acknowledged']:,} | {sums['grants']:,} | {sums['resumed']:,} | "
-                         f"{sums['stale']:,} | {sums['violations']} |")
+                         f"{sums['stale']:,} | {sums['sets']:,} | {sums['violations']} |")
         return "\n".join(lines)

@@ -28,6 +28,7 @@ from checker import Violation, check
 from harness import PROGRAMS, environment
 from history import History, now_us
 from raw import CREDIT, QUEUES, Peer
+from syncer import Syncer
 
 WITNESS = PROGRAMS.parent / "lib" / "torture" / "witness.so"
 CONFIG = "[queues]\nbackoff-first = 50ms\nbackoff-max = 400ms\n"
@@ -101,6 +102,7 @@ class Stage:
         self.broker: subprocess.Popen | None = None
         self.reals: list[Real] = []
         self.actors: list[Actor] = []
+        self.syncer: Syncer | None = None
         self.doubted: set[str] = set()
         self.figures = {"starts": 0, "broker_kills": 0, "worker_kills": 0, "stops": 0}
         (directory / "config").write_text(CONFIG, encoding="ascii")
@@ -133,6 +135,12 @@ class Stage:
         self.workers = [Worker(f"peer-{letter}", self.endpoint, credit=setting.credit, **common)
                         for letter in "ab"]
         self.actors = [self.client, *self.workers]
+        if setting.orderly:
+            names: dict[str, list[str]] = {}
+            for queue, key in self.client.names + self.client.shelf:
+                names.setdefault(queue, []).append(key)
+            self.syncer = Syncer("syncer", self.endpoint, names=names, **common)
+            self.actors.append(self.syncer)
         self.start_broker()
         for _ in range(setting.real):
             self.start_real()
@@ -222,7 +230,8 @@ class Stage:
         self.require_broker()
         self.stop_faults()
         quiet = self.history.add("quiet")
-        self.client.active = False
+        for actor in self.actors:
+            actor.active = False
         names = {name[1] for name in self.client.names}
         self.pump(QUIET_S, lambda: self.is_settled(quiet, names))
         for worker in self.workers:  # takes nothing more
@@ -245,7 +254,9 @@ class Stage:
     def is_settled(self, quiet: int, names: set[str]) -> bool:
         """Every record that is there has run since."""
         self.require_broker()
-        if not self.client.is_idle() or not all(worker.is_live for worker in self.workers):
+        askers = [actor for actor in (self.client, self.syncer) if actor]
+        if not all(actor.is_idle() for actor in askers) or not all(
+                worker.is_live for worker in self.workers):
             return False
         ran = {event["key"] for event in self.history.events[-4000:]
                if event["e"] == "grant" and event["due"] + event["late"] > quiet}
@@ -286,7 +297,8 @@ class Stage:
         return self.figures | {
             "acknowledged": self.client.acknowledged + kinds.count("reported"),
             "grants": kinds.count("grant"), "resumed": kinds.count("resumed"),
-            "stale": sum(worker.late for worker in self.workers)}
+            "stale": sum(worker.late for worker in self.workers),
+            "sets": self.syncer.committed if self.syncer else 0}
 
     def save(self, place: pathlib.Path) -> None:
         """Keep what shows a violation."""

@@ -119,6 +119,7 @@ class Story:
         self.telling: set[str] = set()  # workers that say when a lease was resumed
         self.quiet = NEVER
         self.stats: dict | None = None
+        self.commits: list[dict] = []  # of full sets, each with its answer or None
         self._open: dict[tuple[str, int], tuple[dict, Change | Nudge]] = {}
         self._by_lease: dict[int, Grant] = {}
         for event in events:
@@ -217,6 +218,14 @@ class Story:
     def _end_open(self, t: int, concerns) -> None:
         for name in [name for name in self._open if concerns(name[0])]:
             self._open.pop(name)[1].end = t
+
+    def _see_commit(self, event: dict) -> None:
+        self.commits.append(event | {"answer": None})
+
+    def _see_committed(self, event: dict) -> None:
+        for commit in self.commits:
+            if (commit["who"], commit["set"]) == (event["who"], event["set"]):
+                commit["answer"] = event
 
     def _see_grant(self, event: dict) -> None:
         grant = Grant(event["who"], event["lease"], event["state"], event["due"],
