@@ -1,9 +1,9 @@
 /* crowd.c - many workers in one process, for tests/torture/soak.
  *
- *   crowd ENDPOINT CONNECTIONS EVERY_MS WARM < KEYS
+ *   crowd ENDPOINT CONNECTIONS EVERY_MS WARM HEARTBEAT_MS < KEYS
  *
  * Each of CONNECTIONS is a session of its own, with credit for one record, which it reports at once
- * as due again in EVERY_MS, and heartbeats of 5 s. KEYS is an empty line, or three lines: the
+ * as due again in EVERY_MS. KEYS is an empty line, or three lines: the
  * broker's public key, ours, our secret one. The end of the standard input ends the process.
  *
  * A queue of libzmq has its memory after 512 messages each way (docs/operations.md): so each
@@ -31,7 +31,6 @@ enum {
     GREETING_MAX = 64, /* without a session: a broker cuts some when there are many */
     WINDOW = 16,       /* warming pings of a session that are not answered yet */
     EVENTS = 256,
-    HEARTBEAT_MS = 5000,
     LEASE_MS = 60000,
     TOLD_MAX = 20,
     KEY_LINE = 64,
@@ -50,7 +49,7 @@ struct crowd {
     const char *endpoint;
     char keys[3][KEY_LINE]; /* the broker's, ours, our secret one; empty: none */
     int64_t every_us;
-    uint32_t warm;
+    uint32_t warm, heartbeat_ms;
     struct session *sessions;
     int room, opened, live, warmed;
     unsigned long long runs, errors;
@@ -98,7 +97,7 @@ static void send_hello(struct crowd *crowd, struct session *session)
                           .queue_count = 1,
                           .credit = 1,
                           .lease_ms = LEASE_MS,
-                          .heartbeat_ms = HEARTBEAT_MS};
+                          .heartbeat_ms = crowd->heartbeat_ms};
     if (getrandom(hello.uid, sizeof(hello.uid), 0) != sizeof(hello.uid))
         fail("no random numbers");
     hello_write(&crowd->out, &hello);
@@ -245,7 +244,7 @@ static void keep_up(struct crowd *crowd)
     for (int i = 0; i < crowd->opened; i++) {
         struct session *session = &crowd->sessions[i];
         double since = session->heard_s > session->asked_s ? session->heard_s : session->asked_s;
-        if (now - since <= HEARTBEAT_MS / 1000.0)
+        if (now - since <= crowd->heartbeat_ms / 1000.0)
             continue;
         session->asked_s = now;
         send_number(crowd, session, MESSAGE_PING, 1);
@@ -297,14 +296,15 @@ int main(int argc, char **argv)
 {
     struct crowd crowd = {.epoll = epoll_create1(EPOLL_CLOEXEC), .context = zmq_ctx_new()};
     struct epoll_event event = {.events = EPOLLIN, .data.u32 = SESSIONS_MAX};
-    if (argc != 5 || crowd.epoll < 0 || !crowd.context) {
-        fputs("usage: crowd ENDPOINT CONNECTIONS EVERY_MS WARM < KEYS\n", stderr);
+    if (argc != 6 || crowd.epoll < 0 || !crowd.context) {
+        fputs("usage: crowd ENDPOINT CONNECTIONS EVERY_MS WARM HEARTBEAT_MS < KEYS\n", stderr);
         return 64;
     }
     crowd.endpoint = argv[1];
     crowd.room = atoi(argv[2]);
     crowd.every_us = atoll(argv[3]) * 1000;
     crowd.warm = (uint32_t)atoi(argv[4]);
+    crowd.heartbeat_ms = (uint32_t)atoi(argv[5]);
     if (crowd.room < 1 || crowd.room >= SESSIONS_MAX)
         return 64;
     crowd.sessions = calloc((size_t)crowd.room, sizeof(*crowd.sessions));
