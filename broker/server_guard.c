@@ -7,6 +7,7 @@
 
 #include <linux/tcp.h>
 
+#include "received.h"
 #include "server_internal.h"
 
 enum {
@@ -82,16 +83,18 @@ static void carry_out_cuts(struct server *server)
 /* A broker that nobody talks to sleeps. When all connections were looked at and nothing new had
  * come in, the rounds end; the first bytes on any connection begin them again. */
 
-/* Bytes of TCP that libzmq has taken in; false: not TCP, or gone. */
+/* Bytes that libzmq has taken in: the kernel's count of TCP, else our own. False: the connection is
+ * gone. */
 static bool bytes_taken(int fd, uint64_t *bytes)
 {
     struct tcp_info info;
     socklen_t size = sizeof(info);
     int unread = 0;
     memset(&info, 0, sizeof(info));
-    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) || ioctl(fd, FIONREAD, &unread))
+    bool is_tcp = getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0;
+    if (ioctl(fd, FIONREAD, &unread))
         return false;
-    *bytes = (uint64_t)info.tcpi_bytes_received - (uint64_t)unread;
+    *bytes = is_tcp ? (uint64_t)info.tcpi_bytes_received - (uint64_t)unread : received_bytes(fd);
     return true;
 }
 
@@ -105,8 +108,10 @@ void guard_begin(struct server *server, int fd)
 {
     struct connection *connection = connections_find(&server->connections, fd);
     uint64_t bytes;
-    if (connection && bytes_taken(fd, &bytes))
+    if (connection && bytes_taken(fd, &bytes)) {
+        connection->taken_bytes = connection->seen_bytes = bytes;
         connection->is_watched = watch(server, fd, EPOLL_CTL_ADD);
+    }
     if (server->next_look_mono_us == TIME_US_NEVER)
         server->next_look_mono_us = server->now.mono_us + LOOK_US;
 }
