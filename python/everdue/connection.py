@@ -351,10 +351,7 @@ class Connection:
         if kind == Kind.ANSWER:
             self.file_answer(fields[0], Answer(*fields[1:4]))
         elif kind == Kind.TASKS and self.leases is not None:
-            tasks = [Task(each, self.queues, self.heard_s) for each in fields[0]]
-            for task in tasks:
-                self.leases.grant(task, self.heard_s)
-            self.leases.arrived.extend(tasks)
+            self.grant(self.leases, fields[0])
         elif kind == Kind.CANCEL and self.leases is not None:
             self.leases.cancel(fields[0])
         elif kind == Kind.PING:
@@ -364,6 +361,10 @@ class Connection:
         elif kind == Kind.ERROR:
             self.handle_error(fields[0], fields[1] if len(fields) > 1 else None)
         # BYE needs nothing: reports are still taken until the connection ends.
+
+    def grant(self, leases: LeaseBook, items: list) -> None:
+        for task in [Task(each, self.queues, self.heard_s) for each in items]:
+            leases.grant(task, self.heard_s)
 
     def handle_error(self, status: int, text: str | None) -> None:
         if status in REFUSALS_FOR_GOOD and not self.is_open:
@@ -381,7 +382,10 @@ class Connection:
         elif self.requests.pop(request, None) is not None:
             self.answers[request] = answer
         elif self.leases is not None:
-            self.leases.answered(request, answer, self.heard_s)
+            kind = self.leases.answered(request, answer, self.heard_s)
+            if kind == Kind.TAKE and answer.status == Status.OK:
+                # At once: what is not held when the session is lost is not announced.
+                self.grant(self.leases, answer.body)
 
     def read_monitor(self) -> None:
         while self.monitor is not None and self.monitor.poll(0):

@@ -46,7 +46,7 @@ class LeaseBook:
         self.run_s_max = run_s_max
         self.lease_s = 60.0
         self.held: dict[int, Held] = {}
-        self.arrived: collections.deque[Task] = collections.deque()  # streamed, not yet taken
+        self.arrived: collections.deque[Task] = collections.deque()  # granted, not yet looked at
         self.fresh: list[Held] = []       # reports that were never sent, or are to be sent again
         self.later: list[Held] = []       # reports that wait until their retry_s
         self.returned: list[list] = []    # items of GIVE_BACK
@@ -63,6 +63,7 @@ class LeaseBook:
         if not self.held:
             self.touch_s = now_s + self.lease_s / 3
         self.held[task.lease] = Held(task)
+        self.arrived.append(task)
 
     def find(self, task: Task) -> Held | None:
         """By the task itself: another store may use the number of its lease again."""
@@ -154,8 +155,9 @@ class LeaseBook:
 
     # --- what was answered ---
 
-    def answered(self, request: int, answer: wire.Answer, now_s: float) -> None:
-        """An answer to a REPORT, TOUCH or RESUME; others are no concern of this."""
+    def answered(self, request: int, answer: wire.Answer, now_s: float) -> Kind | None:
+        """An answer to a REPORT, TOUCH, RESUME or TAKE, which it returns; others are no concern of
+        this."""
         kind, batch = self.asked.pop(request, (None, []))
         statuses: list[Any] = answer.body if answer.status == Status.OK else []
         if answer.status != Status.OK:
@@ -167,6 +169,7 @@ class LeaseBook:
                 self.cancel([held.task.lease])
             elif kind == Kind.TOUCH and status == Status.OK:
                 held.task.until_s = now_s + self.lease_s
+        return kind
 
     def end_report(self, held: Held, status: int, now_s: float) -> None:
         if status in wire.PASSING:

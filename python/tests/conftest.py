@@ -20,6 +20,7 @@ from harness import (  # noqa: E402, F401
     free_endpoint, processes, wait_until, workers)
 
 import everdue  # noqa: E402
+from everdue.compat import HeapManager  # noqa: E402
 
 PYTHON = "/usr/bin/python3"
 
@@ -107,3 +108,46 @@ def alive(pid):
     except ProcessLookupError:
         return False
     return True
+
+
+# --- shared heaps ---
+
+
+@pytest.fixture
+def heaps(brokers):
+    """Depends on `brokers`, so that heaps are closed before their broker."""
+    made = []
+
+    def make(broker, *arguments, **options):
+        made.append(HeapManager(broker.endpoint, *arguments, **options))
+        return made[-1]
+
+    yield make
+    for heap in made:
+        heap.close()
+
+
+@pytest.fixture
+def heap(heaps, broker):
+    return heaps(broker, lambda record: record["size"])
+
+
+def box(name, size, **more):
+    return {"id": name, "size": size, **more}
+
+
+def in_child(work):
+    """Run `work()` in a forked child; its exit status."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os._exit(work() or 0)
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+            os._exit(99)
+    return pid
+
+
+def status_of(pid):
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from conftest import wait_until
+from conftest import box, in_child, status_of, wait_until
 from everdue import Refused, content
 from everdue.compat import HeapManager, to_rank
 
@@ -25,46 +25,6 @@ class Box:
 
 def volume(box):
     return box.length * box.width * box.height
-
-
-@pytest.fixture
-def heaps(brokers):
-    """Depends on `brokers`, so that heaps are closed before their broker."""
-    made = []
-
-    def make(broker, *arguments, **options):
-        made.append(HeapManager(broker.endpoint, *arguments, **options))
-        return made[-1]
-
-    yield make
-    for heap in made:
-        heap.close()
-
-
-@pytest.fixture
-def heap(heaps, broker):
-    return heaps(broker, lambda record: record["size"])
-
-
-def box(name, size, **more):
-    return {"id": name, "size": size, **more}
-
-
-def in_child(work):
-    """Run `work()` in a forked child; its exit status."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os._exit(work() or 0)
-        except BaseException:
-            import traceback
-            traceback.print_exc()
-            os._exit(99)
-    return pid
-
-
-def status_of(pid):
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 # --- order ---
@@ -149,7 +109,7 @@ def test_push_of_what_was_popped_is_its_report(heap, client):
     heap.sync([box("a", 1), box("b", 2), box("c", 3)])
     popped = heap.pop()
     popped["size"] = 5
-    assert heap.push(popped) is True
+    assert heap.push(popped) is True and heap.flush() == []
     record = client.get("a")
     assert (record.rank, record.payload, record.failures) == (5, box("a", 5), 0)
     assert client.stats()["reports_ok_total"] == 1
@@ -160,6 +120,7 @@ def test_push_of_an_equal_record_is_known_by_its_key(heap, client):
     heap.sync([box("a", 1)])
     heap.pop()
     heap.push(box("a", 9))
+    heap.flush()
     assert client.get("a").rank == 9 and client.stats()["created_total"] == 1
     heap.push(box("new", 0))
     assert heap.pop() == box("new", 0)
@@ -181,6 +142,7 @@ def test_an_object_that_was_changed_is_known_though_its_hash_is_not(heaps, broke
     popped = heap.pop()
     popped["size"] = 2
     heap.push(popped)
+    heap.flush()
     assert client.stats()["records"] == 1 and heap.pop() == {"size": 2}
 
 
@@ -268,7 +230,8 @@ def test_what_sync_removed_while_it_was_out_never_comes_back(heap, client):
     heap.sync([box("a", 1), box("b", 2)])
     mine = heap.pop()
     heap.sync([box("b", 2)])
-    assert heap.push(mine) is False
+    assert heap.push(mine) is False  # the cancellation came before the answer to the sync
+    assert heap.flush() == []        # and so this is told once
     assert [heap.pop()["id"], heap.pop()] == ["b", None]
 
 
