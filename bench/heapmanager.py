@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The Python method before and after: cycles a second of a heap behind multiprocessing.managers, of
-everdue.compat.HeapManager, and of workers written in Python, in turn.
+everdue.compat.HeapManager (as it is, and in its strict form, which takes nothing ahead and waits
+for each push), and of workers written in Python, in turn.
 
     bench/heapmanager.py [--records N] [--workers N] [--seconds S] [--rounds N]
 
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from typing import Any
 
 from processes import PROGRAMS, ROOT, free_port
 
@@ -28,6 +30,7 @@ from everdue.compat import HeapManager  # noqa: E402
 
 BEFORE = pathlib.Path(__file__).resolve().parent / "peers" / "heap_manager.py"
 WARM_S = 1.0
+STRICT = {"prefetch": 1, "wait": True}
 HANDLERS = """
 import random, everdue
 MEAN_S = {mean}
@@ -100,11 +103,11 @@ def cycle(heap: HeapManager, records: int, until_s: float) -> int:
     return cycles
 
 
-def after(options: argparse.Namespace, store: str) -> float:
+def after(options: argparse.Namespace, store: str, **form: Any) -> float:
     """The same records and the same crew on a broker."""
     with Broker(store) as endpoint:
         heap = HeapManager(endpoint, comparer=lambda record: record[0],
-                           key=lambda record: record[1])
+                           key=lambda record: record[1], **form)
         heap.sync((random.random() * 2 * options.records, f"rec-{i:012d}", "x" * 64)
                   for i in range(options.records))
         began_s, pipes = time.monotonic(), []
@@ -126,6 +129,8 @@ def after(options: argparse.Namespace, store: str) -> float:
             stats = client.stats()
         check(stats["records"] == options.records, f"{stats['records']} records")
         check(stats["reports_ok_total"] == cycles, f"{stats['reports_ok_total']} of {cycles}")
+        check(stats["leased"] == 0 and stats["stale_total"] == 0,
+              f"{stats['leased']} still out, {stats['stale_total']} stale")
         return cycles / elapsed_s
 
 
@@ -160,6 +165,8 @@ def main() -> None:
         "before: BaseManager": lambda: before(options),
         "after: HeapManager, in memory": lambda: after(options, "memory"),
         "after: HeapManager, durable": lambda: after(options, "lmdb"),
+        "its strict form, in memory": lambda: after(options, "memory", **STRICT),
+        "its strict form, durable": lambda: after(options, "lmdb", **STRICT),
         "Python worker, batch 1": lambda: worker(options, "batch_1"),
         "Python worker, batch 64": lambda: worker(options, "batch_64")}
     found: dict[str, list[float]] = {name: [] for name in rows}
