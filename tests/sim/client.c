@@ -98,7 +98,7 @@ static void ask_sync(struct sim *sim, struct peer *peer)
 {
     struct dice *dice = &sim->dice;
     struct packet request = {.lease = peer->generation};
-    if (sim->is_quiet || dice_chance(dice, 5)) {
+    if (sim->is_quiet || peer->is_aborting || dice_chance(dice, 5)) {
         request.kind = PACKET_SYNC_ABORT;
         peer->generation = 0;
     } else if (peer->sync_lines < peer->sync_lines_max) {
@@ -156,9 +156,15 @@ static void receive_answer(struct peer *peer, const struct packet *packet)
     if (peer->request.kind == PACKET_SYNC_BEGIN && packet->status == STATUS_OK) {
         peer->generation = packet->lease;
         peer->sync_lines = peer->sync_sum = 0;
+        peer->is_aborting = false;
     }
-    if (peer->request.kind == PACKET_SYNC_ITEM && packet->status < 0 &&
-        packet->status != STATUS_DUPLICATE)
+    bool is_of_sync =
+        peer->request.kind == PACKET_SYNC_ITEM || peer->request.kind == PACKET_SYNC_COMMIT;
+    if (is_of_sync && packet->status == STATUS_NO_MEMORY) {
+        peer->generation = peer->request.lease;
+        peer->is_aborting = true;
+    } else if (peer->request.kind == PACKET_SYNC_ITEM && packet->status < 0 &&
+               packet->status != STATUS_DUPLICATE)
         peer->generation = 0; /* the sync is no more */
     peer->request.id = 0;
 }

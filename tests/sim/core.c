@@ -1,5 +1,7 @@
 #include "core.h"
 
+#include "memory.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +19,7 @@ static const char *const bug_names[BUG_COUNT] = {
     [BUG_LOST_TASK] = "lost-task",
     [BUG_FORGOTTEN_PRUNE] = "forgotten-prune",
     [BUG_DOUBLE_GRANT] = "double-grant",
+    [BUG_HALF_DONE] = "half-done",
 };
 
 const char *bug_name(enum bug bug)
@@ -35,7 +38,7 @@ enum bug bug_find(const char *name)
 void core_init(struct core *core, const struct sched_settings *settings, enum bug bug)
 {
     struct core before = *core;
-    *core = (struct core){.bug = bug, .countdown = 20};
+    *core = (struct core){.bug = bug, .countdown = bug == BUG_HALF_DONE ? 1 : 20};
     if (before.bug == bug && before.steps) { /* a restart: the bug goes on where it was */
         core->steps = before.steps;
         core->countdown = before.countdown;
@@ -48,6 +51,33 @@ void core_init(struct core *core, const struct sched_settings *settings, enum bu
 void core_release(struct core *core)
 {
     sched_destroy(&core->sched);
+}
+
+/* --- memory ----------------------------------------------------------------------------------- */
+
+void core_fail_memory(struct core *core, uint32_t failing, bool fails_on)
+{
+    core->failing = failing;
+    core->fails_on = fails_on;
+}
+
+static void begin_call(struct core *core)
+{
+    core->is_short = false;
+    if (!core->failing)
+        return;
+    memory_plan(core->failing, core->fails_on);
+    memory_enter();
+}
+
+static void end_call(struct core *core)
+{
+    if (!core->failing)
+        return;
+    memory_leave();
+    core->is_short = memory_is_short();
+    memory_come_back();
+    core->failing = 0;
 }
 
 /* Whether the bug shows at this chance: once, after the countdown. */
@@ -78,8 +108,20 @@ static enum status load_record(const struct store_state *state, const uint8_t *b
 enum status core_load(struct core *core, const struct disk *disk, struct moment now)
 {
     struct store_visitor visitor = {load_row, load_record, core};
+    begin_call(core);
     enum status status = disk_load(disk, &visitor);
-    return status ? status : sched_load_end(core->sched, now);
+    if (!status)
+        status = sched_load_end(core->sched, now);
+    end_call(core);
+    return status;
+}
+
+enum status core_seal(struct core *core, struct store_batch *batch)
+{
+    begin_call(core);
+    enum status status = sched_seal(core->sched, batch);
+    end_call(core);
+    return status;
 }
 
 static bool has_bodies(const struct store_batch *batch)
@@ -147,6 +189,7 @@ enum status core_step(struct core *core, const struct event *event, struct effec
 {
     enum status status;
     core->steps++;
+    core->is_short = false;
     if (swallow(core, event, &status))
         return status;
     size_t first = effects->count;
@@ -165,7 +208,15 @@ enum status core_step(struct core *core, const struct event *event, struct effec
         commit.prune = false;
         changed.sync_commit.commit = &commit;
     }
+    bool is_half = event->kind == EVENT_PUT && core->failing && shows(core, BUG_HALF_DONE);
+    if (is_half)
+        core->failing = 0;
+    begin_call(core);
     status = sched_step(core->sched, &changed, effects);
+    end_call(core);
+    core->is_short |= is_half;
+    if (is_half && status > 0)
+        status = STATUS_NO_MEMORY;
     corrupt_tasks(core, effects, first);
     if (event->kind == EVENT_REPORT && status == STATUS_STALE && shows(core, BUG_STALE_ACCEPTED))
         status = STATUS_OK;

@@ -24,8 +24,9 @@ enum bug {
     BUG_LOST_TASK,        /* ready records are no longer handed out from some moment on */
     BUG_FORGOTTEN_PRUNE,  /* the prune of a sync is not carried out */
     BUG_DOUBLE_GRANT,     /* a task is shown to two sessions */
+    BUG_HALF_DONE,        /* a put is answered with no-memory and carried out */
 };
-enum { BUG_COUNT = BUG_DOUBLE_GRANT + 1 };
+enum { BUG_COUNT = BUG_HALF_DONE + 1 };
 
 /* "repeated-lease". */
 const char *bug_name(enum bug bug);
@@ -38,13 +39,20 @@ struct core {
     uint64_t steps;
     uint64_t last_lease;
     uint32_t countdown; /* chances that pass before the bug shows */
-    bool is_stuck;
+    /* What the next call asks of memory: this allocation fails (from 1, 0: none), and those after
+     * it, if it lasts. */
+    uint32_t failing;
+    bool fails_on;
+    bool is_short; /* one has failed in the last call */
 };
 
 void core_init(struct core *core, const struct sched_settings *settings, enum bug bug);
 void core_release(struct core *core);
+/* The next call of core_load, core_step or core_seal meets a lack of memory. */
+void core_fail_memory(struct core *core, uint32_t failing, bool fails_on);
 enum status core_load(struct core *core, const struct disk *disk, struct moment now);
 enum status core_step(struct core *core, const struct event *event, struct effects *effects);
+enum status core_seal(struct core *core, struct store_batch *batch);
 /* What the disk gets of a batch. */
 void core_write(struct core *core, struct disk *disk, struct store_batch *batch);
 

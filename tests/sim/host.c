@@ -49,6 +49,7 @@ static void note_event(struct sim *sim, const struct event *event, enum status s
         .queue = -1,
         .key = -1,
         .status = status,
+        .is_short = sim->host.core.is_short,
     };
     const struct model_session *session = &sim->model.sessions[event->session];
     if (event->kind == EVENT_REPORT) {
@@ -96,6 +97,14 @@ static void note_event(struct sim *sim, const struct event *event, enum status s
     sim_note(sim, &line);
 }
 
+/* Mostly one allocation, now and then all from one on. */
+static void maybe_fail_memory(struct sim *sim)
+{
+    struct dice *dice = &sim->dice;
+    if (!sim->is_quiet && dice_chance(dice, sim->character.memory))
+        core_fail_memory(&sim->host.core, 1 + dice_below(dice, 3), dice_chance(dice, 400));
+}
+
 enum status host_step(struct sim *sim, struct event *event)
 {
     struct host *host = &sim->host;
@@ -103,11 +112,16 @@ enum status host_step(struct sim *sim, struct event *event)
         return STATUS_INTERRUPTED;
     event->now = sim->now;
     size_t first = host->effects.count;
+    maybe_fail_memory(sim);
     enum status status = core_step(&host->core, event, &host->effects);
     sim->events++;
+    sim->quiet_events += sim->is_quiet;
     mix(sim, (uint64_t)event->kind << 32 | event->session);
+    sim->model.is_short = host->core.is_short;
+    sim->shortages += host->core.is_short;
     mix(sim, (uint64_t)(uint32_t)status ^ (uint64_t)sim->now.mono_us << 8);
-    bool is_routine = event->kind <= EVENT_WORK || event->kind == EVENT_SEEN;
+    bool is_routine =
+        (event->kind <= EVENT_WORK || event->kind == EVENT_SEEN) && !host->core.is_short;
     if (!is_routine || host->effects.count > first)
         note_event(sim, event, status);
     for (size_t i = first; i < host->effects.count; i++)
@@ -157,8 +171,13 @@ static void seal(struct sim *sim)
     if (!sched_is_dirty(host->core.sched) && !host->reserving)
         return;
     store_batch_clear(host->batch);
-    if (sched_seal(host->core.sched, host->batch))
-        abort();
+    maybe_fail_memory(sim);
+    if (core_seal(&host->core, host->batch)) { /* nothing was sealed: the next turn tries again */
+        if (!host->core.is_short)
+            model_fail(&sim->model, "a seal failed for no reason");
+        sim->shortages++;
+        return;
+    }
     model_seal(&sim->model);
     host->is_in_flight = true;
     host->disk_done_us = sim->now.mono_us +
@@ -346,10 +365,12 @@ void host_init(struct sim *sim, enum bug bug)
     host->core.bug = bug;
     disk_init(&host->disk);
     effects_init(&host->effects);
+    host->effects.list = malloc(SIM_EFFECTS_MAX * sizeof(struct effect));
+    host->effects.room = SIM_EFFECTS_MAX;
     host->batch = store_batch_new();
-    host->inbox = calloc(SIM_PACKETS_MAX, sizeof(struct packet));
-    host->answers = calloc(SIM_ANSWERS_MAX, sizeof(struct answer));
-    if (!host->batch || !host->inbox || !host->answers)
+    host->inbox = malloc(SIM_PACKETS_MAX * sizeof(struct packet));
+    host->answers = malloc(SIM_ANSWERS_MAX * sizeof(struct answer));
+    if (!host->batch || !host->inbox || !host->answers || !host->effects.list)
         abort();
 }
 
@@ -371,7 +392,14 @@ void host_start(struct sim *sim)
     sim_note(sim, &(struct story_line){
                       .mono_us = sim->now.mono_us, .wall_us = sim->now.wall_us, .kind = -3});
     core_init(&host->core, &host->settings, host->core.bug);
+    maybe_fail_memory(sim);
     enum status status = core_load(&host->core, &host->disk, sim->now);
+    if (status == STATUS_NO_MEMORY && host->core.is_short) { /* it is started again */
+        sim->shortages++;
+        core_release(&host->core);
+        core_init(&host->core, &host->settings, host->core.bug);
+        status = core_load(&host->core, &host->disk, sim->now);
+    }
     if (status) {
         model_fail(&sim->model, "loading: %s", status_name(status));
         return;
@@ -381,7 +409,7 @@ void host_start(struct sim *sim)
     host->is_in_flight = false;
     host->wake_us = sim->now.mono_us;
     host->effects.count = 0;
-    for (int i = 0; i < 4 && sched_reserve_wanted(host->core.sched); i++) {
+    for (int i = 0; i < 64 && sched_reserve_wanted(host->core.sched); i++) {
         seal(sim);
         host->disk_done_us = sim->now.mono_us;
         become_durable(sim);

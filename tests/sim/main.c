@@ -1,7 +1,9 @@
 /* main.c - sim [--seeds FROM..TO] [--events N] [--bug NAME] [--story LINES]
  *
- * Runs each seed twice and compares the hashes. Prints the first seed that fails, with what was
- * wrong and the last events. With a planted bug it is the other way round: the bug must be found.
+ * Runs each seed twice and compares the hashes. An event is a call of sched_step; those of the
+ * second run are not counted. --events N is how many there are while faults are made; then come
+ * those in which all comes to rest. Prints the first seed that fails, with what was wrong and the
+ * last events. With a planted bug it is the other way round: the bug must be found.
  */
 #include "sim.h"
 
@@ -40,9 +42,24 @@ static bool read_options(struct options *options, int count, char **words)
     return count % 2 == 1;
 }
 
+/* Of one run of each seed: the second is the first again. */
 struct totals {
-    uint64_t events, crashes, tasks, accepted, late, stale;
+    uint64_t hash; /* over the hashes of the seeds */
+    uint64_t events, quiet_events, crashes, shortages, tasks, accepted, late, stale;
 };
+
+static void count_run(const struct sim *sim, struct totals *totals)
+{
+    totals->hash = (totals->hash ^ sim->hash) * 0x100000001b3u;
+    totals->events += sim->events;
+    totals->quiet_events += sim->quiet_events;
+    totals->crashes += sim->crashes;
+    totals->shortages += sim->shortages;
+    totals->tasks += sim->tasks;
+    totals->accepted += sim->model.accepted_count;
+    totals->late += sim->model.late_count;
+    totals->stale += sim->model.stale_count;
+}
 
 /* 0: nothing was wrong. */
 static int run_seed(struct sim *sim, const struct options *options, uint64_t seed,
@@ -51,12 +68,8 @@ static int run_seed(struct sim *sim, const struct options *options, uint64_t see
     uint64_t hash = 0;
     for (int run = 0; run < 2; run++) {
         bool is_good = sim_run(sim, seed, options->events, options->bug);
-        totals->events += sim->events;
-        totals->crashes += sim->crashes;
-        totals->tasks += sim->tasks;
-        totals->accepted += sim->model.accepted_count;
-        totals->late += sim->model.late_count;
-        totals->stale += sim->model.stale_count;
+        if (run == 0)
+            count_run(sim, totals);
         if (!is_good) {
             if (options->bug == BUG_NONE || options->lines)
                 sim_print_story(sim, options->lines ? options->lines : 60);
@@ -76,6 +89,19 @@ static int run_seed(struct sim *sim, const struct options *options, uint64_t see
     return 0;
 }
 
+static void print_totals(uint64_t seeds, const struct totals *totals)
+{
+    printf("%llu seeds, each twice with one hash: %llu events in each of the two (%llu of them "
+           "while there were faults), %llu crashes, %llu shortages of memory, %llu tasks, %llu "
+           "reports accepted (%llu late), %llu stale; hash %016llx\n",
+           (unsigned long long)seeds, (unsigned long long)totals->events,
+           (unsigned long long)(totals->events - totals->quiet_events),
+           (unsigned long long)totals->crashes, (unsigned long long)totals->shortages,
+           (unsigned long long)totals->tasks, (unsigned long long)totals->accepted,
+           (unsigned long long)totals->late, (unsigned long long)totals->stale,
+           (unsigned long long)totals->hash);
+}
+
 int main(int count, char **words)
 {
     struct options options = {.from = 1, .to = 20, .events = 10000};
@@ -91,12 +117,7 @@ int main(int count, char **words)
     for (; sim && seed <= options.to && !failed; seed++)
         failed = run_seed(sim, &options, seed, &totals);
     free(sim);
-    printf("%llu seeds, %llu events, %llu crashes, %llu tasks, %llu reports accepted (%llu late), "
-           "%llu stale\n",
-           seed - options.from, (unsigned long long)totals.events,
-           (unsigned long long)totals.crashes, (unsigned long long)totals.tasks,
-           (unsigned long long)totals.accepted, (unsigned long long)totals.late,
-           (unsigned long long)totals.stale);
+    print_totals(seed - options.from, &totals);
     if (options.bug != BUG_NONE) {
         printf("the bug %s was %s\n", bug_name(options.bug), failed ? "found" : "NOT FOUND");
         return !failed;

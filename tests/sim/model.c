@@ -34,27 +34,17 @@ uint32_t model_index(struct bytes name)
 
 struct model_record *model_record(struct model *model, uint32_t queue, uint32_t key)
 {
-    return &model->now.records[queue][key];
-}
-
-struct model_record *model_first(struct model *model)
-{
-    return &model->now.records[0][0];
-}
-
-struct model_record *model_end(struct model *model)
-{
-    return model_first(model) + MODEL_QUEUES * MODEL_KEYS;
+    return &model->now.records[key][queue];
 }
 
 uint32_t model_queue_of(const struct model *model, const struct model_record *record)
 {
-    return (uint32_t)(record - &model->now.records[0][0]) / MODEL_KEYS;
+    return (uint32_t)(record - &model->now.records[0][0]) % MODEL_QUEUES;
 }
 
 uint32_t model_key_of(const struct model *model, const struct model_record *record)
 {
-    return (uint32_t)(record - &model->now.records[0][0]) % MODEL_KEYS;
+    return (uint32_t)(record - &model->now.records[0][0]) / MODEL_QUEUES;
 }
 
 bool model_has_effect(const struct model_step *step, enum effect_kind kind, uint64_t number)
@@ -124,7 +114,7 @@ static bool status_fits(const struct model *model, const struct model_record *re
         return status == RECORD_PARKED;
     if (status == RECORD_WAITING) /* what came due since time passed last may wait for it */
         return record->due_us > model->time_wall_us || record->due_us > now.wall_us ||
-               record->changed_seal > model->durable_seal;
+               record->changed_seal > model->durable_seal || model->is_short_lately;
     /* What was ready stays so when the clock is set back, or so it may. */
     return status == RECORD_READY;
 }
@@ -188,8 +178,8 @@ static uint64_t count_records(const struct model *model)
 {
     uint64_t count = 0;
     for (uint32_t queue = 0; queue < MODEL_QUEUES; queue++)
-        for (uint32_t key = 0; key < MODEL_KEYS; key++)
-            count += model->now.records[queue][key].exists;
+        for (uint32_t key = 0; key < model->keys; key++)
+            count += model->now.records[key][queue].exists;
     return count;
 }
 
@@ -230,8 +220,8 @@ void model_compare_all(struct model *model, struct moment now)
     for (uint32_t number = 0; number < MODEL_SESSIONS; number++)
         compare_session(model, number);
     for (uint32_t queue = 0; queue < MODEL_QUEUES; queue++)
-        for (uint32_t key = 0; key < MODEL_KEYS; key++)
-            compare(model, &model->now.records[queue][key], now);
+        for (uint32_t key = 0; key < model->keys; key++)
+            compare(model, &model->now.records[key][queue], now);
     check_numbers(model, now);
     const char *what = "";
     if (!sched_check(model->core->sched, &what))
@@ -241,8 +231,8 @@ void model_compare_all(struct model *model, struct moment now)
 void model_check_rest(struct model *model, struct moment now)
 {
     for (uint32_t queue = 0; queue < MODEL_QUEUES; queue++)
-        for (uint32_t key = 0; key < MODEL_KEYS; key++) {
-            const struct model_record *record = &model->now.records[queue][key];
+        for (uint32_t key = 0; key < model->keys; key++) {
+            const struct model_record *record = &model->now.records[key][queue];
             if (!record->exists || (record->is_parked && !record->lease))
                 continue;
             if (record->due_us <= now.wall_us)
@@ -254,91 +244,12 @@ void model_check_rest(struct model *model, struct moment now)
 
 /* --- life ------------------------------------------------------------------------------------- */
 
-void model_init(struct model *model, const struct sched_settings *settings)
+void model_init(struct model *model, const struct sched_settings *settings, uint32_t keys)
 {
     memset(model, 0, sizeof(*model));
     model->settings = *settings;
+    model->keys = keys;
     model->grace_end_mono_us = TIME_US_NEVER;
-}
-
-static void forget_lease(struct model_record *record, struct moment now)
-{
-    record->lease = record->delivered = record->delivered_before = 0;
-    record->changed_seal = record->numbered_seal = 0;
-    record->is_unconfirmed = record->is_take = record->was_grantable = false;
-    record->is_held = record->exists && !record->is_parked && record->due_us <= now.wall_us;
-}
-
-/* A commit goes on after a restart if its marker was written, unless it had been carried out;
- * without a marker nothing had been changed. How far it had come shows only where leases end. */
-static void restart_sync(struct model *model, struct model_sync *sync)
-{
-    bool goes_on = sched_sync_exists(model->core->sched, sync->generation);
-    sync->request = 0;
-    if (sync->generation && sync->is_committed && !goes_on && sync->any_applied)
-        model_sync_finish(model, sync);
-    else if (sync->generation && sync->is_committed)
-        model_sync_doubt(model, sync);
-    if (!sync->is_committed || !goes_on)
-        sync->generation = 0;
-}
-
-/* There is a grace when a session that works on queues was known. */
-static void begin_grace(struct model *model, struct moment now)
-{
-    bool any = false;
-    for (int uid = 0; uid < 256; uid++) {
-        any |= model->now.is_known[uid];
-        model->is_expected[uid] = model->now.is_known[uid];
-    }
-    struct sched_numbers numbers;
-    sched_get_numbers(model->core->sched, (struct bytes){NULL, 0}, now, &numbers);
-    model->in_grace = numbers.is_in_grace;
-    if (numbers.is_in_grace && !any)
-        model_fail(model, "there is a grace for nobody");
-    if (!numbers.is_in_grace && any)
-        model_fail(model, "there is no grace for the sessions that were known");
-    model->grace_end_mono_us = now.mono_us + model->settings.grace_us;
-}
-
-/* What has a change pending is held, so it shows whether there may be one. */
-static void settle_doubt(struct model *model, struct model_record *record)
-{
-    struct record_view view;
-    record->is_held |= model_view(model, record, &view) && view.status == RECORD_LEASED;
-    record->alternative.is_given = record->is_held;
-}
-
-void model_restart(struct model *model, struct core *core, struct moment now)
-{
-    model->core = core;
-    model->now = model->sealed = model->durable;
-    model->seal = model->durable_seal = 0;
-    model->accepting_count = 0;
-    model->park_count = 0;
-    model->is_draining = false;
-    model->hold_mono_us = 0;
-    model->time_wall_us = now.wall_us;
-    memset(model->sessions, 0, sizeof(model->sessions));
-    memset(model->takes, 0, sizeof(model->takes));
-    memset(model->removed, 0, sizeof(model->removed));
-    memset(model->is_back, 0, sizeof(model->is_back));
-    memset(model->kick_request, 0, sizeof(model->kick_request));
-    begin_grace(model, now);
-    for (uint32_t queue = 0; queue < MODEL_QUEUES; queue++) {
-        restart_sync(model, &model->now.syncs[queue]);
-        for (uint32_t key = 0; key < MODEL_KEYS; key++) {
-            struct model_record *record = &model->now.records[queue][key];
-            forget_lease(record, now);
-            record->is_held &= model->in_grace;
-            /* What has a change pending was out when the broker ended, whatever its due is. */
-            record->is_held |= record->pending.is_given || record->run_now;
-            if (record->alternative.is_given)
-                settle_doubt(model, record);
-        }
-    }
-    model->has_held = true;
-    model_compare_all(model, now);
 }
 
 void model_seal(struct model *model)
@@ -396,7 +307,7 @@ static void kick_all(const struct model_step *step)
         return;
     }
     if (step->status == STATUS_NOT_FOUND) { /* no such queue, then: it has no records */
-        for (uint32_t key = 0; key < MODEL_KEYS; key++)
+        for (uint32_t key = 0; key < model->keys; key++)
             if (model_record(model, queue, key)->exists)
                 model_fail(model, "kick of all: q%u is not found", queue);
         return;
@@ -455,6 +366,25 @@ static void (*const handlers[EVENT_COUNT])(const struct model_step *) = {
     [EVENT_SYNC_ABORT] = model_sync_abort,
 };
 
+/* Nothing was changed. */
+static void refused(const struct model_step *step)
+{
+    if (!step->model->is_short)
+        model_fail(step->model, "no-memory, and none was short");
+    if (step->effect_count)
+        model_fail(step->model, "no-memory, and something was done");
+    model_compare_all(step->model, step->now);
+}
+
+/* What is used of them stays short: they are walked with every event. */
+static void trim(struct model *model)
+{
+    while (model->take_end && !model->takes[model->take_end - 1].request)
+        model->take_end--;
+    while (model->removed_end && !model->removed[model->removed_end - 1].lease)
+        model->removed_end--;
+}
+
 void model_step(struct model *model, const struct event *event, enum status status,
                 const struct effect *effects, size_t effect_count)
 {
@@ -472,10 +402,15 @@ void model_step(struct model *model, const struct event *event, enum status stat
     if (event->kind > EVENT_RESERVED && event->kind != EVENT_DISCONNECT &&
         event->kind != EVENT_UNDELIVERED)
         model->sessions[event->session].seen_mono_us = event->now.mono_us;
-    handlers[event->kind](&step);
+    model->is_short_lately |= model->is_short;
+    if (status == STATUS_NO_MEMORY)
+        refused(&step);
+    else
+        handlers[event->kind](&step);
     if (model->in_grace || model->has_held)
         model_let_go(&step);
     model_check_parking(&step);
+    trim(model);
     for (uint32_t i = 0; i < model->touched_count; i++)
         compare(model, model->touched[i], step.now);
 }

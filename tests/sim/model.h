@@ -26,6 +26,7 @@ enum {
 };
 
 #define MODEL_DETACHED UINT32_MAX
+#define MODEL_SLACK_US 1000000 /* of what may be a turn late */
 
 struct model_fields {
     int64_t every_us, rank;
@@ -41,27 +42,28 @@ struct model_put {
     struct model_fields fields;
 };
 
+/* What is looked at with every event stands together, in one line of the cache. */
 struct model_record {
     /* durable */
     bool exists, is_parked, run_now;
-    struct model_fields fields;
-    int64_t due_us;
-    uint32_t failures, crashes;
-    uint64_t state;
-    struct model_put pending;
-    struct model_put alternative; /* if a commit under way had reached it before the last put */
     /* lost with the process */
     bool is_take;        /* its lease was taken, not streamed: no credit is used */
     bool is_held;        /* due before the restart, in its grace */
     bool is_unconfirmed; /* its session came back and has not announced the lease yet */
+    bool was_grantable;  /* when time passed last */
     uint64_t lease;      /* 0: none */
-    uint32_t session;
     int64_t lease_end_mono_us;
-    int64_t lease_us;
-    uint64_t delivered, delivered_before; /* highest of this run, and without the last */
-    uint64_t changed_seal;                /* the batch that carries its last change */
-    uint64_t numbered_seal;               /* the batch that carries its state number */
-    bool was_grantable;                   /* when time passed last */
+    uint32_t session;
+    uint64_t changed_seal;  /* the batch that carries its last change */
+    uint64_t numbered_seal; /* the batch that carries its state number */
+    int64_t due_us;         /* durable, like all that follows but what is said to be lost */
+    uint32_t failures, crashes;
+    uint64_t state;
+    int64_t lease_us;                     /* lost */
+    uint64_t delivered, delivered_before; /* lost: highest of this run, and without the last */
+    struct model_fields fields;
+    struct model_put pending;
+    struct model_put alternative; /* if a commit under way had reached it before the last put */
 };
 
 struct model_session {
@@ -95,7 +97,7 @@ struct model_sync {
     uint64_t generation; /* 0: none under way */
     uint32_t session;
     bool is_committed, is_dry, prune, due_take, is_leaving, broke_guard, is_mismatch;
-    bool any_applied;
+    bool any_applied, was_short; /* memory was, in one of its slices */
     int64_t spread_us;
     int64_t wall_low_us, wall_high_us; /* seen since it began */
     uint32_t rejected, lines;
@@ -109,7 +111,7 @@ struct model_sync {
 
 /* What is durable or on its way to be. */
 struct model_image {
-    struct model_record records[MODEL_QUEUES][MODEL_KEYS];
+    struct model_record records[MODEL_KEYS][MODEL_QUEUES];
     bool is_paused[MODEL_QUEUES];
     bool is_known[256]; /* uids of sessions that work on queues */
     struct model_sync syncs[MODEL_QUEUES];
@@ -119,12 +121,14 @@ struct model_image {
 struct model {
     struct core *core; /* borrowed */
     struct sched_settings settings;
+    uint32_t keys; /* that are used: what is behind them is never looked at */
     struct model_image now, sealed, durable;
     uint64_t seal, durable_seal;
     int64_t durable_mono_us; /* when a batch became durable last */
     struct model_session sessions[MODEL_SESSIONS];
     struct model_take takes[MODEL_TAKES];
     struct model_removed removed[MODEL_REMOVED];
+    int take_end, removed_end; /* behind the last that is used */
     bool is_expected[256], is_back[256];
     bool is_draining, in_grace, has_held;
     int64_t grace_end_mono_us, hold_mono_us;
@@ -145,10 +149,14 @@ struct model {
     struct model_record *touched[MODEL_TOUCHED];
     uint32_t touched_count;
     uint64_t events, accepted_count, late_count, stale_count;
+    bool is_short;        /* memory was, in this event */
+    bool is_short_lately; /* or since time passed last: what is due may wait where it should not */
+    bool is_work_put_off; /* long work had no memory: it is not asked for until then */
+    int64_t work_mono_us;
     char fault[512]; /* the first violation; empty: none */
 };
 
-void model_init(struct model *model, const struct sched_settings *settings);
+void model_init(struct model *model, const struct sched_settings *settings, uint32_t keys);
 
 /* The core was made anew and has loaded what is durable. */
 void model_restart(struct model *model, struct core *core, struct moment now);
@@ -183,8 +191,16 @@ void model_expect(const struct model_step *step, enum status expected, const cha
 bool model_has_effect(const struct model_step *step, enum effect_kind kind, uint64_t number);
 bool model_lost_session(const struct model_step *step, uint32_t session);
 
-struct model_record *model_first(struct model *model);
-struct model_record *model_end(struct model *model);
+static inline struct model_record *model_first(struct model *model)
+{
+    return &model->now.records[0][0];
+}
+
+static inline struct model_record *model_end(struct model *model)
+{
+    return model_first(model) + MODEL_QUEUES * model->keys;
+}
+
 uint32_t model_index(struct bytes name); /* of "q2", "k17", "p5" */
 struct model_record *model_record(struct model *model, uint32_t queue, uint32_t key);
 /* It is compared with the core's after the event. */
@@ -237,6 +253,9 @@ void model_grant(const struct model_step *step);
 void model_work(const struct model_step *step);
 void model_end_session(const struct model_step *step, uint32_t session, bool is_counted);
 void model_let_go(const struct model_step *step);
+/* Whether it may be handed out now. */
+bool model_is_grantable(const struct model *model, const struct model_record *record,
+                        struct moment now);
 void model_check_tasks(const struct model_step *step);
 /* With those that takes gave, or only those that use credit. */
 uint32_t model_count_leases(struct model *model, uint32_t session, bool with_taken);

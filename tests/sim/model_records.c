@@ -111,7 +111,7 @@ void model_put(const struct model_step *step)
 
 void model_forget_removed(struct model *model, uint64_t lease, uint32_t session, bool all)
 {
-    for (int i = 0; i < MODEL_REMOVED; i++) {
+    for (int i = 0; i < model->removed_end; i++) {
         struct model_removed *removed = &model->removed[i];
         bool is_its = removed->session == session && (all || removed->is_unconfirmed);
         if (lease ? removed->lease == lease : is_its)
@@ -124,6 +124,7 @@ static void remember_lease(struct model *model, const struct model_record *recor
     int place = 0;
     while (place < MODEL_REMOVED - 1 && model->removed[place].lease)
         place++;
+    model->removed_end = place < model->removed_end ? model->removed_end : place + 1;
     model->removed[place] = (struct model_removed){
         .lease = record->lease,
         .session = record->session,
@@ -222,7 +223,7 @@ void model_kick_slice(const struct model_step *step)
         for (size_t i = 0; i < step->effect_count; i++)
             is_over |= step->effects[i].kind == EFFECT_KICKED &&
                        step->effects[i].request == model->kick_request[queue];
-        for (uint32_t key = 0; key < MODEL_KEYS; key++) {
+        for (uint32_t key = 0; key < model->keys; key++) {
             struct model_record *record = model_record(model, queue, key);
             struct record_view view;
             if (!record->is_parked || is_out(record))

@@ -65,8 +65,8 @@ static void doubt_key(const struct model_sync *sync, struct model_record *record
 
 void model_sync_doubt(struct model *model, const struct model_sync *sync)
 {
-    for (uint32_t key = 0; key < MODEL_KEYS; key++)
-        if (!sync->is_touched[key] && sync->staged[key].is_given)
+    for (uint32_t key = 0; key < model->keys; key++)
+        if (!sync->is_touched[key] && !sync->is_applied[key] && sync->staged[key].is_given)
             doubt_key(sync, model_record(model, queue_of(model, sync), key), key);
 }
 
@@ -164,8 +164,8 @@ static bool breaks_guard(const struct model *model, const struct model_sync *syn
 {
     uint32_t queue = queue_of(model, sync);
     uint64_t records = 0, pruned = 0;
-    for (uint32_t key = 0; key < MODEL_KEYS; key++) {
-        const struct model_record *record = &model->now.records[queue][key];
+    for (uint32_t key = 0; key < model->keys; key++) {
+        const struct model_record *record = &model->now.records[key][queue];
         records += record->exists;
         pruned += record->exists && !sync->staged[key].is_given && !sync->is_touched[key];
     }
@@ -320,7 +320,7 @@ static void end_key(struct model *model, struct model_sync *sync, uint32_t key)
 
 void model_sync_finish(struct model *model, struct model_sync *sync)
 {
-    for (uint32_t key = 0; key < MODEL_KEYS; key++)
+    for (uint32_t key = 0; key < model->keys; key++)
         if (!sync->is_applied[key] && !sync->is_touched[key])
             end_key(model, sync, key);
 }
@@ -352,7 +352,8 @@ static void check_answer(const struct model_step *step, const struct model_sync 
     struct model *model = step->model;
     bool breaks = breaks_guard(model, sync);
     bool is_expected =
-        sync->is_mismatch ? status == STATUS_MISMATCH
+        sync->is_mismatch            ? status == STATUS_MISMATCH
+        : status == STATUS_NO_MEMORY ? sync->was_short
         : status == STATUS_PRUNE_GUARD
             ? breaks || sync->broke_guard
             : status == STATUS_OK && !(breaks && sync->broke_guard && !sync->any_applied);
@@ -371,8 +372,9 @@ void model_sync_slice(const struct model_step *step)
         struct model_sync *sync = &model->now.syncs[queue];
         if (!sync->generation || (!sync->is_committed && !sync->request))
             continue;
-        for (uint32_t key = 0; key < MODEL_KEYS && sync->is_committed; key++)
+        for (uint32_t key = 0; key < model->keys && sync->is_committed; key++)
             apply_key(step, sync, key);
+        sync->was_short |= model->is_short;
         bool is_done = false;
         enum status status = STATUS_OK;
         for (size_t i = 0; i < step->effect_count; i++)

@@ -1,15 +1,13 @@
-/* model_time.c - sessions, the passing of time, and who gets what. */
+/* model_time.c - sessions and the passing of time. */
 #include "model.h"
 
 #include <string.h>
-
-enum { SLACK_US = 1000000 };
 
 /* --- sessions --------------------------------------------------------------------------------- */
 
 static void drop_takes(struct model *model, uint32_t session)
 {
-    for (int i = 0; i < MODEL_TAKES; i++)
+    for (int i = 0; i < model->take_end; i++)
         if (model->takes[i].request && model->takes[i].session == session)
             model->takes[i].request = 0;
 }
@@ -65,7 +63,7 @@ uint32_t model_count_leases(struct model *model, uint32_t session, bool with_tak
     uint32_t count = 0;
     for (struct model_record *record = model_first(model); record < model_end(model); record++)
         count += record->lease && record->session == session && (with_taken || !record->is_take);
-    for (int i = 0; i < MODEL_REMOVED; i++)
+    for (int i = 0; i < model->removed_end; i++)
         count += model->removed[i].lease && model->removed[i].session == session &&
                  (with_taken || !model->removed[i].is_take);
     return count;
@@ -80,7 +78,7 @@ static void replace_session(const struct model_step *step, uint32_t old)
             record->session = step->event->session;
             record->is_unconfirmed = true;
         }
-    for (int i = 0; i < MODEL_REMOVED; i++)
+    for (int i = 0; i < model->removed_end; i++)
         if (model->removed[i].session == old) {
             model->removed[i].session = step->event->session;
             model->removed[i].is_unconfirmed = true;
@@ -212,22 +210,25 @@ static void end_leases(const struct model_step *step, bool may_wait)
     for (struct model_record *record = model_first(model); record < model_end(model); record++) {
         if (!record->lease || record->lease_end_mono_us > step->now.mono_us)
             continue;
-        if (may_wait && is_leased_in_core(model, record))
+        bool is_cancelled = model_has_effect(step, EFFECT_CANCEL, record->lease);
+        if (may_wait && !is_cancelled && is_leased_in_core(model, record)) {
+            if (model->is_short) /* it may have been put aside */
+                model->hold_mono_us = step->now.mono_us + MODEL_SLACK_US;
             continue;
-        if (record->session != MODEL_DETACHED &&
-            !model_has_effect(step, EFFECT_CANCEL, record->lease))
+        }
+        if (record->session != MODEL_DETACHED && !is_cancelled)
             model_fail(model, "lease %llu ended and was not cancelled",
                        (unsigned long long)record->lease);
         model_lose(step, record, !record->is_unconfirmed);
     }
-    for (int i = 0; i < MODEL_REMOVED; i++)
+    for (int i = 0; i < model->removed_end; i++)
         if (model->removed[i].end_mono_us <= step->now.mono_us &&
             (!may_wait || model_has_effect(step, EFFECT_CANCEL, model->removed[i].lease)))
             model->removed[i].lease = 0;
 }
 
-/* Records held back since the restart are let go, in slices, when the grace is over. */
-void model_let_go(const struct model_step *step)
+/* A grace ends once and does not come again: until then the core is asked. */
+static void end_grace(const struct model_step *step)
 {
     struct model *model = step->model;
     struct sched_numbers numbers;
@@ -241,43 +242,53 @@ void model_let_go(const struct model_step *step)
             missed = uid;
     if (numbers.is_in_grace && must_be_over)
         model_fail(model, "the grace should be over");
-    if (!numbers.is_in_grace && model->in_grace && missed &&
-        step->now.mono_us < model->grace_end_mono_us)
+    if (!numbers.is_in_grace && missed && step->now.mono_us < model->grace_end_mono_us)
         model_fail(model, "the grace is over too early: process %d is not back", missed);
-    for (int uid = 0; uid < 256 && model->in_grace && !numbers.is_in_grace; uid++)
+    for (int uid = 0; uid < 256 && !numbers.is_in_grace; uid++)
         if (model->is_expected[uid] && !model->is_back[uid] &&
             find_uid(model, (uint8_t)uid) == MODEL_SESSIONS)
             model->now.is_known[uid] = false; /* nobody waits for it any more */
     model->in_grace = numbers.is_in_grace;
+}
+
+/* Returns whether any is still held. */
+static bool let_go_records(const struct model_step *step)
+{
+    struct model *model = step->model;
     bool any = false;
     for (struct model_record *record = model_first(model); record < model_end(model); record++) {
         if (!record->is_held)
             continue;
         any = true;
-        if (model->in_grace || is_leased_in_core(model, record))
-            continue;
-        model_lose(step, record, false);
+        if (!model->in_grace && !is_leased_in_core(model, record))
+            model_lose(step, record, false);
     }
-    bool is_going = any || sched_has_work(model->core->sched);
-    if (model->has_held && !model->in_grace && !is_going)
-        for (int i = 0; i < MODEL_TAKES;
-             i++) /* those that waited for this may go on in the next turn */
-            if (model->takes[i].deadline_mono_us < step->now.mono_us + SLACK_US)
-                model->takes[i].deadline_mono_us = step->now.mono_us + SLACK_US;
-    model->has_held = is_going;
-    if (any && !model->in_grace && !sched_has_work(model->core->sched))
-        for (struct model_record *record = model_first(model); record < model_end(model); record++)
-            if (record->is_held)
-                model_fail(model, "q%u k%u is held for ever", model_queue_of(model, record),
-                           model_key_of(model, record));
+    return any;
 }
 
-static bool is_grantable(const struct model *model, const struct model_record *record,
-                         struct moment now)
+/* Records held back since the restart are let go, in slices, when the grace is over. */
+void model_let_go(const struct model_step *step)
 {
-    return record->exists && !record->is_parked && !record->lease && !record->is_held &&
-           record->due_us <= now.wall_us && record->numbered_seal <= model->durable_seal &&
-           !model->now.is_paused[model_queue_of(model, record)] && !model->is_draining;
+    struct model *model = step->model;
+    /* These come between all others and end no grace. */
+    bool is_routine = step->event->kind == EVENT_GRANT || step->event->kind == EVENT_SEEN;
+    if (model->in_grace && !is_routine)
+        end_grace(step);
+    bool any = let_go_records(step);
+    bool has_work = sched_has_work(model->core->sched) || model->is_work_put_off;
+    bool is_going = any || has_work;
+    if (model->has_held && !model->in_grace && !is_going)
+        for (int i = 0; i < model->take_end;
+             i++) /* those that waited for this may go on in the next turn */
+            if (model->takes[i].deadline_mono_us < step->now.mono_us + MODEL_SLACK_US)
+                model->takes[i].deadline_mono_us = step->now.mono_us + MODEL_SLACK_US;
+    model->has_held = is_going;
+    if (!any || model->in_grace || has_work)
+        return;
+    for (struct model_record *record = model_first(model); record < model_end(model); record++)
+        if (record->is_held)
+            model_fail(model, "q%u k%u is held for ever", model_queue_of(model, record),
+                       model_key_of(model, record));
 }
 
 void model_time(const struct model_step *step)
@@ -286,207 +297,26 @@ void model_time(const struct model_step *step)
     if (step->event->stalled_us > 0)
         model->hold_mono_us = step->now.mono_us + US_PER_S;
     bool may_wait = step->now.mono_us < model->hold_mono_us;
+    model->is_short_lately = model->is_short;
+    if (step->now.mono_us >= model->work_mono_us)
+        model->is_work_put_off = false;
     end_sessions(step, may_wait);
     end_announcing(step, may_wait);
     end_leases(step, may_wait);
     model->time_wall_us = step->now.wall_us;
     for (struct model_record *record = model_first(model); record < model_end(model); record++)
-        record->was_grantable =
-            is_grantable(model, record, step->now) && record->changed_seal <= model->durable_seal;
+        record->was_grantable = model_is_grantable(model, record, step->now) &&
+                                record->changed_seal <= model->durable_seal && !model->is_short;
     model_check_tasks(step);
 }
 
 void model_work(const struct model_step *step)
 {
+    struct model *model = step->model;
+    if (model->is_short) { /* it goes on a little later, and is not asked for before */
+        model->is_work_put_off = true;
+        model->work_mono_us = step->now.mono_us + MODEL_SLACK_US;
+    }
     model_kick_slice(step);
     model_sync_slice(step);
-}
-
-/* --- grants ----------------------------------------------------------------------------------- */
-
-static struct model_take *find_take(struct model *model, uint64_t request)
-{
-    for (int i = 0; i < MODEL_TAKES; i++)
-        if (model->takes[i].request && model->takes[i].request == request)
-            return &model->takes[i];
-    return NULL;
-}
-
-static void check_order(const struct model_step *step, struct model_record *granted)
-{
-    struct model *model = step->model;
-    uint32_t queue = model_queue_of(model, granted);
-    for (uint32_t key = 0; key < MODEL_KEYS; key++) {
-        const struct model_record *other = model_record(model, queue, key);
-        if (other == granted || !other->was_grantable || !is_grantable(model, other, step->now))
-            continue;
-        bool is_first =
-            other->fields.rank < granted->fields.rank ||
-            (other->fields.rank == granted->fields.rank && other->due_us < granted->due_us);
-        if (is_first)
-            model_fail(model, "q%u k%u was granted before k%u", queue, model_key_of(model, granted),
-                       key);
-    }
-}
-
-/* What the task says against the record. */
-static void check_task(const struct model_step *step, const struct effect *effect,
-                       const struct task *task, const struct model_record *record)
-{
-    struct model *model = step->model;
-    if (!is_grantable(model, record, step->now))
-        model_fail(model, "q%u k%u was granted and may not be: due in %lld us, lease %llu%s%s",
-                   model_queue_of(model, record), model_key_of(model, record),
-                   (long long)(record->due_us - step->now.wall_us),
-                   (unsigned long long)record->lease, record->is_held ? ", held" : "",
-                   record->numbered_seal > model->durable_seal ? ", not durable" : "");
-    if (effect->number <= model->number_max)
-        model_fail(model, "lease %llu is not above %llu", (unsigned long long)effect->number,
-                   (unsigned long long)model->number_max);
-    if (task->name.lease != effect->number || task->state != record->state ||
-        task->due_us != record->due_us || task->failures != record->failures ||
-        task->crashes != record->crashes || task->every_us != record->fields.every_us ||
-        task->rank != record->fields.rank ||
-        task->lateness_us != step->now.wall_us - record->due_us ||
-        model_index(task->payload) != record->fields.payload ||
-        model_index(task->memo) != record->fields.memo)
-        model_fail(model, "the task of q%u k%u differs from the record",
-                   model_queue_of(model, record), model_key_of(model, record));
-}
-
-static void check_receiver(const struct model_step *step, const struct effect *effect,
-                           uint32_t queue, bool detached)
-{
-    struct model *model = step->model;
-    if (!detached && !model_may_hold(model, effect->session))
-        model_fail(model, "a task for session %u, which a crash would forget", effect->session);
-    const struct model_session *session = &model->sessions[effect->session];
-    if (!session->is_there || session->lost_mono_us != TIME_US_NEVER)
-        model_fail(model, "a task for session %u, which is not connected", effect->session);
-    if (!session->works_on[queue])
-        model_fail(model, "session %u does not work on q%u", effect->session, queue);
-    if (!effect->request && session->resume_left)
-        model_fail(model, "a task for session %u, which has %u leases to announce", effect->session,
-                   session->resume_left);
-    if (!effect->request && model_count_leases(model, effect->session, false) >= session->credit)
-        model_fail(model, "session %u has no credit left", effect->session);
-}
-
-static void take_task(const struct model_step *step, const struct effect *effect)
-{
-    struct model *model = step->model;
-    struct model_session *session = &model->sessions[effect->session];
-    struct model_take *take = effect->request ? find_take(model, effect->request) : NULL;
-    struct task task;
-    if (!sched_view_task(model->core->sched, effect, step->now, &task)) {
-        model_fail(model, "lease %llu has no task", (unsigned long long)effect->number);
-        return;
-    }
-    uint32_t queue = session->queues[task.name.queue];
-    struct model_record *record = model_record(model, queue, model_index(task.name.key));
-    check_task(step, effect, &task, record);
-    check_receiver(step, effect, queue, take && take->detached);
-    check_order(step, record);
-    if (effect->request && (!take || take->queue != queue || ++take->granted > take->max))
-        model_fail(model, "lease %llu is for no take", (unsigned long long)effect->number);
-    record->delivered_before = record->delivered;
-    record->delivered = record->lease = effect->number;
-    record->is_take = take;
-    record->session = take && take->detached ? MODEL_DETACHED : effect->session;
-    record->lease_us = take && take->lease_us ? take->lease_us : session->lease_us;
-    record->lease_end_mono_us = step->now.mono_us + record->lease_us;
-    if (task.lease_ms != record->lease_us / US_PER_MS)
-        model_fail(model, "lease %llu is of %u ms", (unsigned long long)effect->number,
-                   task.lease_ms);
-    model->number_max = effect->number > model->number_max ? effect->number : model->number_max;
-    model_touch(model, record);
-}
-
-static void end_take(const struct model_step *step, const struct effect *effect)
-{
-    struct model_take *take = find_take(step->model, effect->request);
-    if (!take) {
-        model_fail(step->model, "a take ended that is not there");
-        return;
-    }
-    if (take->granted != effect->count)
-        model_fail(step->model, "a take of %u ended with %llu", take->granted,
-                   (unsigned long long)effect->count);
-    if (!take->granted && take->deadline_mono_us > step->now.mono_us + SLACK_US)
-        model_fail(step->model, "a take ended too early");
-    take->request = 0;
-}
-
-void model_check_tasks(const struct model_step *step)
-{
-    for (size_t i = 0; i < step->effect_count; i++) {
-        if (step->effects[i].kind == EFFECT_TASK)
-            take_task(step, &step->effects[i]);
-        if (step->effects[i].kind == EFFECT_TAKEN)
-            end_take(step, &step->effects[i]);
-    }
-}
-
-/* A record waits for nothing while somebody who works on its queue has credit. */
-static void check_no_idle_credit(const struct model_step *step)
-{
-    struct model *model = step->model;
-    for (struct model_record *record = model_first(model); record < model_end(model); record++) {
-        if (!record->was_grantable || !is_grantable(model, record, step->now))
-            continue;
-        uint32_t queue = model_queue_of(model, record);
-        for (uint32_t i = 0; i < MODEL_SESSIONS; i++) {
-            const struct model_session *session = &model->sessions[i];
-            if (session->is_there && session->works_on[queue] && !session->resume_left &&
-                model_may_hold(model, i) && session->lost_mono_us == TIME_US_NEVER &&
-                model_count_leases(model, i, false) < session->credit)
-                model_fail(model, "q%u k%u is ready, session %u has credit, and nothing comes",
-                           queue, model_key_of(model, record), i);
-        }
-    }
-}
-
-/* It waits for its session to be durable, and then for time to pass. */
-static bool is_put_off(const struct model_step *step, const struct model_take *take)
-{
-    return !take->detached && (!model_may_hold(step->model, take->session) ||
-                               step->model->durable_mono_us == step->now.mono_us);
-}
-
-void model_grant(const struct model_step *step)
-{
-    struct model *model = step->model;
-    model_check_tasks(step);
-    check_no_idle_credit(step);
-    for (int i = 0; i < MODEL_TAKES; i++)
-        if (model->takes[i].request && !model->in_grace && !model->has_held &&
-            model->takes[i].deadline_mono_us < step->now.mono_us &&
-            step->now.mono_us >= model->hold_mono_us && !is_put_off(step, &model->takes[i]))
-            model_fail(model, "a take waits for too long");
-}
-
-void model_take(const struct model_step *step)
-{
-    struct model *model = step->model;
-    const struct take *take = step->event->take;
-    if (model->is_draining && step->status == STATUS_DRAINING)
-        return;
-    model_expect(step, STATUS_OK, "take");
-    if (!take->detached)
-        model_make_known(model, step->event->session);
-    for (int i = 0; i < MODEL_TAKES; i++) {
-        if (model->takes[i].request)
-            continue;
-        model->takes[i] = (struct model_take){
-            .request = step->event->request,
-            .session = step->event->session,
-            .queue = model->sessions[step->event->session].queues[take->queue],
-            .max = take->max,
-            .deadline_mono_us = step->now.mono_us + take->wait_ms * (int64_t)US_PER_MS,
-            .lease_us = take->lease_ms * (int64_t)US_PER_MS,
-            .detached = take->detached,
-        };
-        break;
-    }
-    model_check_tasks(step);
 }

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { MINUTE_US = 60 * US_PER_S };
+enum { MINUTE_US = 60 * US_PER_S, PUT_OFF_US = 100 * US_PER_MS };
 
 /* --- finding ---------------------------------------------------------------------------------- */
 
@@ -16,7 +16,7 @@ static struct model_record *leased_record(const struct model_step *step,
 
 static bool was_removed(const struct model *model, uint64_t lease)
 {
-    for (int i = 0; i < MODEL_REMOVED; i++)
+    for (int i = 0; i < model->removed_end; i++)
         if (model->removed[i].lease == lease)
             return true;
     return false;
@@ -125,9 +125,29 @@ static void apply_pending(const struct model_step *step, struct model_record *re
     record->run_now = false;
 }
 
+/* Its loss wants memory, and there is none: its lease is nobody's now and ends a little later. */
+static bool is_put_aside(struct model *model, const struct model_record *record)
+{
+    struct record_view view;
+    return record->lease && model_view(model, record, &view) && view.status == RECORD_LEASED;
+}
+
+static void put_aside(const struct model_step *step, struct model_record *record, bool is_counted)
+{
+    record->session = MODEL_DETACHED;
+    record->is_unconfirmed = !is_counted;
+    record->is_take = false;
+    record->lease_end_mono_us = step->now.mono_us + PUT_OFF_US;
+    model_touch(step->model, record);
+}
+
 void model_lose(const struct model_step *step, struct model_record *record, bool is_counted)
 {
     struct model *model = step->model;
+    if (model->is_short && is_put_aside(model, record)) {
+        put_aside(step, record, is_counted);
+        return;
+    }
     model_sync_resolve(step, record, true);
     bool has_pending = record->pending.is_given || record->run_now;
     const struct sched_policy *policy = &model->settings.policy;
@@ -165,12 +185,13 @@ void model_undelivered(const struct model_step *step)
     struct model *model = step->model;
     model_forget_removed(model, step->event->number, 0, false);
     for (uint32_t queue = 0; queue < MODEL_QUEUES; queue++)
-        for (uint32_t key = 0; key < MODEL_KEYS; key++) {
+        for (uint32_t key = 0; key < model->keys; key++) {
             struct model_record *record = model_record(model, queue, key);
             if (record->lease != step->event->number)
                 continue;
-            record->delivered = record->delivered_before;
             model_lose(step, record, false);
+            if (!record->lease) /* else it was put aside, as one that was delivered */
+                record->delivered = record->delivered_before;
         }
 }
 

@@ -6,7 +6,7 @@
 void network_init(struct network *network)
 {
     memset(network, 0, sizeof(*network));
-    network->heap = calloc(SIM_PACKETS_MAX, sizeof(struct packet));
+    network->heap = malloc(SIM_PACKETS_MAX * sizeof(struct packet));
     if (!network->heap)
         abort();
 }

@@ -45,6 +45,7 @@ static void draw_character(struct sim *sim)
         .slices = dice_chance(dice, 300) ? 1000 : 50 + dice_below(dice, 900),
         .slice_most = dice_chance(dice, 300) ? 100 : 1 + dice_below(dice, 6),
         .commit_crashes = fault_rate(dice, 600),
+        .memory = fault_rate(dice, 100),
     };
 }
 
@@ -180,7 +181,7 @@ static void begin(struct sim *sim, uint64_t seed, enum bug bug)
     network_init(&sim->network);
     host_init(sim, bug);
     draw_settings(sim);
-    model_init(&sim->model, &sim->host.settings);
+    model_init(&sim->model, &sim->host.settings, sim->character.keys);
     for (uint32_t i = 0; i < sim->character.workers; i++)
         worker_init(sim, i);
     for (uint32_t i = 0; i < sim->character.clients; i++)
@@ -223,7 +224,7 @@ static void check_disk(struct sim *sim)
     const struct model_image *image = &sim->model.durable;
     for (int uid = 0; uid < 256; uid++)
         expected[STORE_SESSIONS] += image->is_known[uid];
-    for (uint32_t i = 0; i < MODEL_QUEUES * MODEL_KEYS; i++) {
+    for (uint32_t i = 0; i < MODEL_QUEUES * sim->model.keys; i++) {
         const struct model_record *record = &image->records[0][0] + i;
         expected[STORE_PENDING] += record->pending.is_given || record->run_now;
     }
@@ -347,6 +348,8 @@ static void print_line(const struct story_line *line)
         printf(" (%d)", line->detail);
     if (line->status)
         printf(" -> %s", status_name(line->status));
+    if (line->is_short)
+        printf(" (memory was short)");
     printf("\n");
 }
 

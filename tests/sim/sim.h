@@ -23,6 +23,7 @@ enum {
     SIM_STORY = 4096,
     SIM_PACKETS_MAX = 1 << 16,
     SIM_ANSWERS_MAX = 8192,
+    SIM_EFFECTS_MAX = 4096, /* so many never lack memory */
 };
 
 #define SIM_MS(ms) ((int64_t)(ms)*US_PER_MS)
@@ -139,12 +140,13 @@ struct peer {
     int64_t frozen_until_us;
     uint64_t ids;
     struct sim_task tasks[SIM_TASKS_MAX];
+    int task_end; /* behind the last that is there */
     /* a client's request under way; id 0: none */
     struct packet request;
     int64_t request_sent_us;
     uint64_t generation; /* of its sync */
     uint32_t sync_lines, sync_sum, sync_lines_max, sync_queue, paused;
-    bool is_draining;
+    bool is_draining, is_aborting; /* of its sync: it lacked memory */
 };
 
 /* --- the host --------------------------------------------------------------------------------- */
@@ -201,6 +203,7 @@ struct sim_character {
     uint32_t failing, syncs, takes, lost_deliveries, forgets;
     uint32_t slices, slice_most; /* how often there is one, and of how many items at most */
     uint32_t commit_crashes;     /* the host dies soon after a commit */
+    uint32_t memory;             /* what an event, a seal or a start asks for is not there */
 };
 
 struct story_line {
@@ -212,6 +215,7 @@ struct story_line {
     int64_t due_us, in_us; /* TIME_US_NEVER or 0: not named */
     int detail;
     int status;
+    bool is_short; /* of memory */
 };
 
 struct sim {
@@ -227,7 +231,8 @@ struct sim {
     int64_t next_fault_us;
     int64_t crash_us; /* of the host, soon; TIME_US_NEVER: none is planned */
     uint8_t uids;
-    uint64_t hash, events, crashes, tasks;
+    uint64_t quiet_events; /* after the last fault */
+    uint64_t hash, events, crashes, tasks, shortages;
     struct story_line story[SIM_STORY];
     uint64_t story_count;
 };

@@ -67,7 +67,7 @@ bool peer_keep_up(struct sim *sim, uint32_t number)
 
 static struct sim_task *find_task(struct peer *peer, uint64_t lease)
 {
-    for (int i = 0; i < SIM_TASKS_MAX; i++)
+    for (int i = 0; i < peer->task_end; i++)
         if (peer->tasks[i].is_there && peer->tasks[i].lease == lease)
             return &peer->tasks[i];
     return NULL;
@@ -83,6 +83,7 @@ static void receive_task(struct sim *sim, uint32_t number, const struct packet *
                                     sim->is_quiet ? SIM_MS(500) : sim->character.run_max_us);
         if (sim->is_quiet && run_us > SIM_MS(500))
             run_us = SIM_MS(500);
+        peer->task_end = i < peer->task_end ? peer->task_end : i + 1;
         peer->tasks[i] = (struct sim_task){
             .is_there = true,
             .is_detached = packet->id >> 8 & 1, /* what it asked for itself */
@@ -277,9 +278,11 @@ void worker_act(struct sim *sim, uint32_t number)
     peer->next_us = sim->now.mono_us + dice_delay(dice, SIM_MS(20), SIM_MS(400));
     if (!peer_keep_up(sim, number))
         return;
-    for (int i = 0; i < SIM_TASKS_MAX; i++)
+    for (int i = 0; i < peer->task_end; i++)
         if (peer->tasks[i].is_there)
             work_on(sim, number, &peer->tasks[i]);
+    while (peer->task_end && !peer->tasks[peer->task_end - 1].is_there)
+        peer->task_end--;
     maybe_take(sim, number);
     if (sim->is_quiet)
         return;
@@ -298,6 +301,7 @@ void worker_crash(struct sim *sim, uint32_t number)
 {
     struct peer *peer = &sim->peers[number];
     memset(peer->tasks, 0, sizeof(peer->tasks));
+    peer->task_end = 0;
     peer->state = PEER_OFF;
     do /* ends: there are more uids than sessions */
         peer->uid = ++sim->uids;
