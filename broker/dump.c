@@ -84,15 +84,8 @@ static void add_totals(struct text *text, const struct sched_queue_row *row)
     const struct sched_totals *totals = &row->totals;
     json_add_true_or_false(text, "paused", row->is_paused);
     json_add_number(text, "records", (long long)(totals->created - totals->removed));
-    json_add_number(text, "created_total", (long long)totals->created);
-    json_add_number(text, "removed_total", (long long)totals->removed);
-    json_add_number(text, "dispatched_total", (long long)totals->dispatched);
-    json_add_number(text, "reports_ok_total", (long long)totals->reports_ok);
-    json_add_number(text, "reports_failed_total", (long long)totals->reports_failed);
-    json_add_number(text, "reports_park_total", (long long)totals->reports_park);
-    json_add_number(text, "reports_remove_total", (long long)totals->reports_remove);
-    json_add_number(text, "expired_total", (long long)totals->expired);
-    json_add_number(text, "stale_total", (long long)totals->stale);
+    for (uint32_t i = 0; i < SCHED_TOTALS; i++)
+        json_add_number(text, sched_total_list[i].name, (long long)sched_total_get(totals, i));
 }
 
 static enum status take_queue(struct dump *dump, const struct store_row *row, struct bytes bytes)

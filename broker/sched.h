@@ -282,6 +282,15 @@ struct sched_totals {
     uint64_t expired, lost, given_back, stale, late_accepted, parked_by_count;
 };
 
+/* The totals with the names under which people see them, in the order in which they are stored. */
+enum { SCHED_TOTALS = 15 };
+struct sched_total {
+    const char *name;
+    size_t offset; /* in struct sched_totals */
+};
+extern const struct sched_total sched_total_list[SCHED_TOTALS];
+uint64_t sched_total_get(const struct sched_totals *totals, uint32_t place);
+
 /* What rows of the store tell without a sched. CORRUPT: no such row. Bytes are borrowed from it. */
 struct sched_queue_row {
     struct bytes name;

@@ -364,8 +364,7 @@ void load_let_go(struct sched *sched, uint32_t *budget, struct moment now);
 void load_session_is_back(struct sched *sched, const uint8_t *uid);
 bool load_uid_is_known(const struct sched *sched, const uint8_t *uid);
 void load_end_grace(struct sched *sched, struct moment now);
-enum status queue_write_row(struct sched *sched, const struct queue *queue,
-                            struct store_batch *batch);
+enum status queue_write_row(const struct queue *queue, struct store_batch *batch);
 enum status meta_write_row(struct sched *sched, struct store_batch *batch);
 
 #endif

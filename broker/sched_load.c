@@ -1,3 +1,4 @@
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -5,31 +6,43 @@
 
 /* --- rows of meta and queues ------------------------------------------------------------------ */
 
-enum { TOTALS = 15, COUNTS = 8, QUEUE_FIELDS = 6 };
+enum { COUNTS = 8, QUEUE_FIELDS = 6 };
 
-/* The totals in the order in which they are stored. */
-static void list_totals(struct sched_totals *totals, uint64_t *list[TOTALS])
+#define TOTAL(name, member)                                                                        \
+    {                                                                                              \
+        name, offsetof(struct sched_totals, member)                                                \
+    }
+const struct sched_total sched_total_list[SCHED_TOTALS] = {
+    TOTAL("created_total", created),
+    TOTAL("removed_total", removed),
+    TOTAL("dispatched_total", dispatched),
+    TOTAL("reports_ok_total", reports_ok),
+    TOTAL("reports_failed_total", reports_failed),
+    TOTAL("reports_park_total", reports_park),
+    TOTAL("reports_remove_total", reports_remove),
+    TOTAL("failed_timed_out_total", failed_timed_out),
+    TOTAL("failed_killed_total", failed_killed),
+    TOTAL("expired_total", expired),
+    TOTAL("lost_total", lost),
+    TOTAL("given_back_total", given_back),
+    TOTAL("stale_total", stale),
+    TOTAL("reports_late_total", late_accepted),
+    TOTAL("parked_by_count_total", parked_by_count),
+};
+_Static_assert(sizeof(struct sched_totals) == SCHED_TOTALS * sizeof(uint64_t),
+               "a total is not in the list");
+
+uint64_t sched_total_get(const struct sched_totals *totals, uint32_t place)
 {
-    uint64_t *all[TOTALS] = {
-        &totals->created,
-        &totals->removed,
-        &totals->dispatched,
-        &totals->reports_ok,
-        &totals->reports_failed,
-        &totals->reports_park,
-        &totals->reports_remove,
-        &totals->failed_timed_out,
-        &totals->failed_killed,
-        &totals->expired,
-        &totals->lost,
-        &totals->given_back,
-        &totals->stale,
-        &totals->late_accepted,
-        &totals->parked_by_count,
-    };
-    memcpy(list, all, sizeof(all));
+    uint64_t value;
+    memcpy(&value, (const char *)totals + sched_total_list[place].offset, sizeof(value));
+    return value;
 }
-_Static_assert(sizeof(struct sched_totals) == TOTALS * sizeof(uint64_t), "a total is not stored");
+
+static void set_total(struct sched_totals *totals, uint32_t place, uint64_t value)
+{
+    memcpy((char *)totals + sched_total_list[place].offset, &value, sizeof(value));
+}
 
 static enum status write_row(struct store_batch *batch, enum store_table table, uint64_t a,
                              struct wire_buffer *bytes)
@@ -52,21 +65,16 @@ enum status meta_write_row(struct sched *sched, struct store_batch *batch)
     return write_row(batch, STORE_META, META_NUMBERS, &bytes);
 }
 
-enum status queue_write_row(struct sched *sched, const struct queue *queue,
-                            struct store_batch *batch)
+enum status queue_write_row(const struct queue *queue, struct store_batch *batch)
 {
-    (void)sched;
-    struct sched_totals totals = queue->totals;
     struct wire_buffer bytes;
-    uint64_t *list[TOTALS];
-    list_totals(&totals, list);
     wire_buffer_init(&bytes);
     wire_write_array(&bytes, QUEUE_FIELDS);
     wire_write_str(&bytes, (struct bytes){(const uint8_t *)queue->name, queue->name_bytes});
     wire_write_bool(&bytes, queue->is_paused);
-    wire_write_array(&bytes, TOTALS);
-    for (int i = 0; i < TOTALS; i++)
-        wire_write_uint(&bytes, *list[i]);
+    wire_write_array(&bytes, SCHED_TOTALS);
+    for (uint32_t i = 0; i < SCHED_TOTALS; i++)
+        wire_write_uint(&bytes, sched_total_get(&queue->totals, i));
     wire_write_uint(&bytes, queue->synced_generation);
     wire_write_int(&bytes, queue->synced_status);
     sync_counts_write(&bytes, &queue->synced_counts);
@@ -102,15 +110,13 @@ static enum status load_meta(struct sched *sched, const struct store_row *row, c
 /* Up to the totals; `fields` is how many the row has. */
 static void read_queue(struct wire_reader *reader, struct sched_queue_row *row, uint32_t *fields)
 {
-    uint64_t *list[TOTALS];
     *fields = wire_read_array(reader, 32);
     row->name = wire_read_bytes(reader, QUEUE_NAME_BYTES_MAX);
     row->is_paused = wire_read_bool(reader);
     uint32_t totals = wire_read_array(reader, 64);
-    list_totals(&row->totals, list);
-    for (uint32_t i = 0; i < TOTALS; i++)
-        *list[i] = i < totals ? wire_read_uint(reader) : 0;
-    wire_skip_rest(reader, totals, TOTALS);
+    for (uint32_t i = 0; i < SCHED_TOTALS; i++)
+        set_total(&row->totals, i, i < totals ? wire_read_uint(reader) : 0);
+    wire_skip_rest(reader, totals, SCHED_TOTALS);
 }
 
 enum status sched_read_queue(struct bytes row, struct sched_queue_row *queue)

@@ -94,7 +94,7 @@ static bool seal_rows(struct sched *sched, struct store_batch *batch)
             return false;
     }
     for (uint32_t i = 0; i < sched->queue_count; i++)
-        if (sched->queues[i]->is_dirty && queue_write_row(sched, sched->queues[i], batch))
+        if (sched->queues[i]->is_dirty && queue_write_row(sched->queues[i], batch))
             return false;
     return !meta_write_row(sched, batch);
 }

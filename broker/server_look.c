@@ -133,37 +133,19 @@ static void end_map(struct map *map)
 
 static void add_scheduler(struct map *map, const struct sched_numbers *numbers)
 {
-    const struct sched_totals *totals = &numbers->totals;
     const struct {
         const char *name;
         uint64_t number;
     } rows[] = {
-        {"records", numbers->records},
-        {"waiting", numbers->waiting},
-        {"ready", numbers->ready},
-        {"leased", numbers->leased},
-        {"parked", numbers->parked},
-        {"workers", numbers->workers},
-        {"credit", numbers->credit},
-        {"created_total", totals->created},
-        {"removed_total", totals->removed},
-        {"dispatched_total", totals->dispatched},
-        {"reports_ok_total", totals->reports_ok},
-        {"reports_failed_total", totals->reports_failed},
-        {"reports_park_total", totals->reports_park},
-        {"reports_remove_total", totals->reports_remove},
-        {"reports_late_total", totals->late_accepted},
-        {"failed_timed_out_total", totals->failed_timed_out},
-        {"failed_killed_total", totals->failed_killed},
-        {"expired_total", totals->expired},
-        {"lost_total", totals->lost},
-        {"given_back_total", totals->given_back},
-        {"parked_by_count_total", totals->parked_by_count},
-        {"stale_total", totals->stale},
-        {"body_bytes", numbers->body_bytes},
+        {"records", numbers->records}, {"waiting", numbers->waiting},
+        {"ready", numbers->ready},     {"leased", numbers->leased},
+        {"parked", numbers->parked},   {"workers", numbers->workers},
+        {"credit", numbers->credit},   {"body_bytes", numbers->body_bytes},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         add_number(map, rows[i].name, (int64_t)rows[i].number);
+    for (uint32_t i = 0; i < SCHED_TOTALS; i++)
+        add_number(map, sched_total_list[i].name, (int64_t)sched_total_get(&numbers->totals, i));
     add_number(map, "lateness_p50_us", numbers->lateness_p50_us);
     add_number(map, "lateness_p99_us", numbers->lateness_p99_us);
     add_number(map, "lateness_max_us", numbers->lateness_max_us);
