@@ -101,7 +101,7 @@ static bool bytes_taken(int fd, uint64_t *bytes)
 static bool watch(struct server *server, int fd, int operation)
 {
     struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.fd = fd};
-    return server->watch_fd >= 0 && epoll_ctl(server->watch_fd, operation, fd, &event) == 0;
+    return epoll_ctl(server->watch_fd, operation, fd, &event) == 0;
 }
 
 void guard_begin(struct server *server, int fd)
