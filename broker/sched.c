@@ -231,7 +231,7 @@ static void pass_time(struct sched *sched, const struct event *event, struct eff
     if (event->stalled_us >= STALL_US)
         sched->hold_mono_us = event->now.mono_us + STALL_HOLD_US;
     if (event->now.mono_us >= grace_end_us(sched))
-        load_end_grace(sched, event->now);
+        load_end_grace(sched);
     if (event->now.mono_us >= sched->work_mono_us)
         sched->work_mono_us = 0;
     if (event->now.mono_us >= sched->hold_mono_us) {

@@ -60,7 +60,7 @@ static bool check_sessions(const struct sched *sched, const char **what)
 /* What ends a lease, a session or a pending change must never want memory. */
 static bool check_room(const struct sched *sched, const char **what)
 {
-    size_t ends = sched->pendings.count;
+    size_t ends = (size_t)sched->pendings.count + sched->expected_count;
     for (uint32_t i = 0; i < sched->session_slot_room; i++)
         if (sched->session_slots[i] != SLAB_NONE)
             ends += session_at(sched, sched->session_slots[i])->is_stored ? 1 : 2;

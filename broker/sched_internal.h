@@ -32,7 +32,8 @@ void effects_add(struct effects *effects, const struct effect *effect);
  */
 
 /* Room for so many rows for the next seal, with so many bytes in all: on top of those by which each
- * session and each pending change can come to an end, which are always there. */
+ * session, each one that is waited for and each pending change can come to an end, which are always
+ * there. */
 bool sched_reserve_rows(struct sched *sched, uint32_t rows, size_t bytes);
 /* A row for the next seal. */
 enum status sched_write_row(struct sched *sched, enum store_table table, uint64_t a, uint64_t b,
@@ -268,6 +269,8 @@ void session_seen(struct sched *sched, const struct event *event);
 void session_pass_time(struct sched *sched, struct moment now, struct effects *effects);
 /* It may hold leases from now on: written down, so that it is waited for after a restart. */
 void session_write(struct sched *sched, uint32_t slot);
+/* Its row goes: no process of that uid is waited for after a restart. There is room. */
+void session_remove_row(struct sched *sched, const uint8_t *uid);
 /* Whether it may be given leases: after a crash nobody would wait for one whose row is not durable,
  * and what it holds would be given away. Without memory for a row there is no such promise. */
 bool session_may_hold(const struct sched *sched, const struct session *session);
@@ -363,7 +366,7 @@ uint32_t record_find_number(const struct sched *sched, uint64_t number);
 void load_let_go(struct sched *sched, uint32_t *budget, struct moment now);
 void load_session_is_back(struct sched *sched, const uint8_t *uid);
 bool load_uid_is_known(const struct sched *sched, const uint8_t *uid);
-void load_end_grace(struct sched *sched, struct moment now);
+void load_end_grace(struct sched *sched);
 enum status queue_write_row(const struct queue *queue, struct store_batch *batch);
 enum status meta_write_row(struct sched *sched, struct store_batch *batch);
 

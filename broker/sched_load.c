@@ -171,7 +171,7 @@ static enum status load_session(struct sched *sched, const struct store_row *row
     memcpy(expected->uid, uid, SESSION_UID_BYTES);
     expected->is_back = false;
     sched->expected_left++;
-    return STATUS_OK;
+    return sched_reserve_rows(sched, 0, 0) ? STATUS_OK : STATUS_NO_MEMORY; /* for its end */
 }
 
 static struct expected *find_expected(const struct sched *sched, const uint8_t *uid)
@@ -352,24 +352,21 @@ enum status sched_load_end(struct sched *sched, struct moment now)
     if (has_grace)
         sched->grace_end_mono_us = now.mono_us + sched->settings.grace_us;
     else
-        load_end_grace(sched, now);
+        load_end_grace(sched);
     return STATUS_OK;
 }
 
-void load_end_grace(struct sched *sched, struct moment now)
+void load_end_grace(struct sched *sched)
 {
-    (void)now;
     sched->grace_end_mono_us = TIME_US_NEVER;
     sched->is_letting_go = sched->held_cursor < sched->held_end;
     if (!sched->is_letting_go)
         take_look_again(sched);
     for (uint32_t i = 0; i < sched->expected_count; i++) {
         const struct expected *expected = &sched->expected[i];
-        uint64_t uid[2];
-        memcpy(uid, expected->uid, sizeof(uid));
         bool is_here = session_find_uid(sched, expected->uid) != SLAB_NONE;
         if (!expected->is_back && !is_here)
-            sched_remove_row(sched, STORE_SESSIONS, uid[0], uid[1]);
+            session_remove_row(sched, expected->uid);
     }
     sched->expected_count = sched->expected_left = 0;
 }

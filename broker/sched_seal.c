@@ -11,7 +11,8 @@ enum { SESSION_ROWS = 2 };
 
 bool sched_reserve_rows(struct sched *sched, uint32_t rows, size_t bytes)
 {
-    size_t ends = (size_t)sched->sessions.count * SESSION_ROWS + sched->pendings.count;
+    size_t ends = (size_t)sched->sessions.count * SESSION_ROWS + sched->pendings.count +
+                  sched->expected_count;
     size_t names = (size_t)sched->sessions.count * SESSION_NAME_BYTES_MAX;
     return store_batch_reserve(sched->rows, rows + ends, bytes + names);
 }

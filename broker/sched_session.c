@@ -106,11 +106,18 @@ static void lose_leases(struct sched *sched, struct session *session, bool uncon
     }
 }
 
-static struct store_row row_of(const struct session *session)
+static struct store_row row_of(const uint8_t *uid)
 {
-    uint64_t uid[2];
-    memcpy(uid, session->uid, sizeof(uid));
-    return (struct store_row){.table = STORE_SESSIONS, .a = uid[0], .b = uid[1]};
+    uint64_t parts[2];
+    memcpy(parts, uid, sizeof(parts));
+    return (struct store_row){.table = STORE_SESSIONS, .a = parts[0], .b = parts[1]};
+}
+
+void session_remove_row(struct sched *sched, const uint8_t *uid)
+{
+    struct store_row row = row_of(uid);
+    row.remove = true;
+    sched_add_row(sched, &row, NULL);
 }
 
 static void end_session(struct sched *sched, uint32_t slot, struct moment now)
@@ -122,11 +129,8 @@ static void end_session(struct sched *sched, uint32_t slot, struct moment now)
     change_drop_session(sched, session->number);
     for (uint32_t i = 0; i < session->queue_count; i++)
         unsubscribe(sched->queues[session->queues[i]], slot);
-    if (session->is_stored) {
-        struct store_row row = row_of(session);
-        row.remove = true;
-        sched_add_row(sched, &row, NULL);
-    }
+    if (session->is_stored)
+        session_remove_row(sched, session->uid);
     heap_remove(&sched->session_ends, slot);
     sched->session_slots[session->number] = SLAB_NONE;
     slab_give(&sched->sessions, slot);
@@ -137,7 +141,7 @@ void session_write(struct sched *sched, uint32_t slot)
     struct session *session = session_at(sched, slot);
     if (session->is_stored)
         return;
-    struct store_row row = row_of(session);
+    struct store_row row = row_of(session->uid);
     row.count = session->name_bytes;
     sched_add_row(sched, &row, session->name);
     session->is_stored = true;

@@ -1,6 +1,27 @@
 /* After a restart: what was due before waits for those who may hold it, and for how long. */
 #include "scenes.h"
 
+/* --- who is waited for, and for how long ------------------------------------------------------ */
+
+static void those_who_do_not_come_back_are_waited_for_once(void **state)
+{
+    struct story *story = *state;
+    enum { SESSIONS = 100 };
+    PUT(story, "feed");
+    for (uint32_t i = 0; i < SESSIONS; i++) {
+        struct hello hello = {.uid = {7, (uint8_t)i}, .credit = 1, .queue_count = 1};
+        hello.queues[0] = bytes_of("q");
+        struct event event = {.kind = EVENT_HELLO, .session = 1000 + i, .hello = &hello};
+        EXPECT(STATUS_OK, story_step(story, &event));
+    }
+    story_turn(story);
+    story_crash(story);
+    assert_true(scene_is_in_grace(story));
+    story_pass_s(story, 6);
+    story_crash(story);
+    assert_false(scene_is_in_grace(story));
+}
+
 /* --- what waits, and for how long ------------------------------------------------------------- */
 
 static void what_was_due_before_counts_as_leased_for_five_seconds_at_most(void **state)
@@ -369,6 +390,7 @@ static void a_take_gets_what_is_let_go_when_the_grace_ends_early(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        STORY(those_who_do_not_come_back_are_waited_for_once),
         STORY(what_was_due_before_counts_as_leased_for_five_seconds_at_most),
         STORY(what_was_due_is_held_back_until_the_grace_is_over),
         STORY(held_records_count_as_leased),
