@@ -338,6 +338,17 @@ static void place_loaded(struct sched *sched, uint32_t slot, bool has_grace, str
     record_schedule(sched, slot, (int64_t)record->due_us, now);
 }
 
+/* Records are created minus removed: else some are missing, or their queue's row is another's. */
+static bool are_counted(const struct sched *sched)
+{
+    for (uint32_t i = 0; i < sched->queue_count; i++) {
+        const struct queue *queue = sched->queues[i];
+        if (queue_records(queue) != queue->totals.created - queue->totals.removed)
+            return false;
+    }
+    return true;
+}
+
 enum status sched_load_end(struct sched *sched, struct moment now)
 {
     enum status status = index_loaded(sched);
@@ -347,6 +358,8 @@ enum status sched_load_end(struct sched *sched, struct moment now)
     for (uint32_t slot = 0; slot < sched->records.used_end; slot++)
         if (record_at(sched, slot)->body)
             place_loaded(sched, slot, has_grace, now);
+    if (!are_counted(sched))
+        return STATUS_CORRUPT;
     sched->held_end = sched->records.used_end;
     sched->is_loading = false;
     if (has_grace)
