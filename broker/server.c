@@ -15,6 +15,30 @@
 #include "clock.h"
 #include "server_internal.h"
 
+/* --- the clocks ------------------------------------------------------------------------------- */
+
+/* Whoever looks for the reason why records are late, or early, finds it in the log and in stats. */
+static void say_step(struct server *server)
+{
+    const struct wall *wall = &server->wall;
+    server->clock_step_us = wall->step_us;
+    server->clock_step_mono_us = server->now.mono_us;
+    log_line(LOG_WARNING,
+             wall->held_us ? "the wall clock was set forward: it counts in 10 s, unless it is "
+                             "put right before"
+             : wall->step_us < 0
+                 ? "the wall clock was set back: what is due comes that much later"
+                 : "the wall clock was set forward: what is due comes that much sooner",
+             "step_ms", log_i64(wall->step_us / US_PER_MS), NULL);
+}
+
+static void look_at_clocks(struct server *server)
+{
+    server->now = wall_tell(&server->wall, clock_now());
+    if (server->wall.step_us)
+        say_step(server);
+}
+
 /* --- waiting ---------------------------------------------------------------------------------- */
 
 /* A timerfd that fires at `at_us` of its clock; 0: at once; TIME_US_NEVER: not at all. One that
@@ -39,6 +63,7 @@ static int64_t next_mono_us(const struct server *server)
 {
     int64_t next = least(sched_next_mono_us(server->sched), storage_next_mono_us(server));
     next = least(next, guard_next_mono_us(server));
+    next = least(next, wall_end_mono_us(&server->wall));
     next = least(next, notify_next_mono_us(&server->notify));
     if (server->is_stopping)
         next = least(next, server->stop_mono_us);
@@ -91,7 +116,7 @@ static int wait_ms(struct server *server, bool is_busy)
     server->planned_mono_us = is_busy ? server->now.mono_us : mono_us;
     if (is_busy)
         return 0;
-    arm(&server->wall_timer, TFD_TIMER_CANCEL_ON_SET, wall_us);
+    arm(&server->wall_timer, TFD_TIMER_CANCEL_ON_SET, wall_timer_us(&server->wall, wall_us));
     arm(&server->mono_timer, 0, mono_us);
     return server->workers.suspect_count ? 1 : -1;
 }
@@ -112,7 +137,7 @@ static void wait_for_something(struct server *server, bool is_busy)
     };
     if (poll(fds, sizeof(fds) / sizeof(fds[0]), wait_ms(server, is_busy)) < 0)
         return;
-    server->now = clock_now(); /* the wait may have been long, and what follows counts from here */
+    look_at_clocks(server); /* the wait may have been long, and what follows counts from here */
     if (fds[POLL_WALL].revents)
         disarm(&server->wall_timer);
     if (fds[POLL_MONO].revents)
@@ -222,22 +247,6 @@ static void do_work(struct server *server)
     }
 }
 
-/* Whoever looks for the reason why records are late, or early, finds it in the log and in stats. */
-static void watch_clock(struct server *server)
-{
-    int64_t gap_us = server->now.wall_us - server->now.mono_us;
-    int64_t step_us = gap_us - server->clock_gap_us;
-    server->clock_gap_us = gap_us;
-    if (step_us < CLOCK_STEP_US && step_us > -CLOCK_STEP_US)
-        return;
-    server->clock_step_us = step_us;
-    server->clock_step_mono_us = server->now.mono_us;
-    log_line(LOG_WARNING,
-             step_us < 0 ? "the wall clock was set back: what is due comes that much later"
-                         : "the wall clock was set forward: what is due comes that much sooner",
-             "step_ms", log_i64(step_us / US_PER_MS), NULL);
-}
-
 /* One look at the thread's clock a turn, so that its CPU time has the wait before it, too. */
 static void count_turn(struct server_counts *counts, int64_t turn_us, int64_t cpu_us)
 {
@@ -254,8 +263,7 @@ static void count_turn(struct server_counts *counts, int64_t turn_us, int64_t cp
 /* Returns whether there is more to do at once. */
 static bool turn(struct server *server)
 {
-    server->now = clock_now();
-    watch_clock(server);
+    look_at_clocks(server);
     server->turn_began_mono_us = server->now.mono_us;
     bool may_have_more = socket_read(server);
     socket_probe(server);
@@ -267,7 +275,7 @@ static bool turn(struct server *server)
     storage_turn(server);
     if (!server->is_store_full)
         step_kind(server, EVENT_GRANT);
-    server->now = clock_now();
+    look_at_clocks(server);
     count_turn(&server->counts, server->now.mono_us - server->turn_began_mono_us,
                clock_thread_us());
     return may_have_more || has_work(server);
@@ -293,7 +301,7 @@ static bool is_all_stored(const struct server *server)
 static void finish(struct server *server)
 {
     for (int i = 0; i < FINISH_MS && !server->exit_code; i++) {
-        server->now = clock_now();
+        look_at_clocks(server);
         server->next_submit_mono_us = 0;
         server->is_awaited = true;
         storage_turn(server);
@@ -343,7 +351,7 @@ static bool open_server(struct server *server)
 {
     server->now = server->started = clock_now();
     server->planned_mono_us = TIME_US_NEVER;
-    server->clock_gap_us = server->now.wall_us - server->now.mono_us;
+    wall_init(&server->wall, server->now, CLOCK_STEP_US);
     workers_init(&server->workers);
     effects_init(&server->effects);
     wire_buffer_init(&server->out);

@@ -20,6 +20,7 @@
 #include "log.h"
 #include "notify.h"
 #include "server.h"
+#include "wall.h"
 #include "workers.h"
 #include "zap.h"
 
@@ -36,8 +37,8 @@ enum {
     CUTS_MAX = 64,            /* connections that wait to be cut */
     PROBES = 50,              /* looks at a connection that seems broken */
     SPACE_CHECK_US = 1000000,
-    CLOCK_STEP_US =
-        500000, /* what the wall clock gains on the other in a turn is a step from here on */
+    CLOCK_STEP_US = 500000, /* what the wall clock gains on the other between two looks is a step
+                               from here on */
 };
 
 /* Answers that wait for their batch: encoded messages, one behind the other, each behind the
@@ -132,7 +133,7 @@ struct server {
     struct effects effects;
     struct moment now;
     struct moment started;
-    int64_t clock_gap_us;  /* wall minus monotonic, at the last turn */
+    struct wall wall;
     int64_t clock_step_us; /* how far the wall clock was set when it was set last; 0: never */
     int64_t clock_step_mono_us;
     int64_t turn_began_mono_us;

@@ -45,9 +45,24 @@ def test_status_says_that_the_clock_was_set_back_and_nothing_is_early(stepped):
     assert "waiting" in stepped("get", "soon")
 
 
-def test_a_clock_set_forward_makes_due_what_was_to_come(stepped):
+def test_a_clock_set_forward_makes_due_what_was_to_come_ten_seconds_later(stepped):
     stepped("put", "later", "--in", "1h")
     assert "waiting" in stepped("get", "later")
     stepped.set_clock("+7200s")
-    assert "ready" in stepped("get", "later")
     assert "The wall clock was set forward by" in stepped("status")
+    assert "waiting" in stepped("get", "later")
+    stepped("put", "soon", "--in", "1s")
+    wait_until(lambda: "ready" in stepped("get", "soon"), what="what is due by the time before")
+    assert "waiting" in stepped("get", "later")
+    wait_until(lambda: "ready" in stepped("get", "later"), seconds=30, what="the end of the hold")
+
+
+def test_a_clock_that_is_put_right_soon_makes_nothing_due(stepped):
+    stepped("put", "later", "--in", "1h")
+    stepped.set_clock("+315360000s")
+    assert "waiting" in stepped("get", "later")
+    stepped.set_clock("+0")
+    assert "The wall clock was set back by" in stepped("status")
+    stepped("put", "soon", "--in", "1s")
+    wait_until(lambda: "ready" in stepped("get", "soon"), what="the second")
+    assert "waiting" in stepped("get", "later")
