@@ -1,0 +1,188 @@
+"""More than the broker can do at once: everything overdue at its start, a flood of puts, a worker
+that comes and goes without end. Nobody else notices, and no turn is long.
+
+EVERDUE_OVERDUE=1000000 makes the first of them as large as that.
+"""
+
+import os
+import re
+import threading
+import time
+
+import pytest
+
+from raw import (BUSY, CHANGED, CREATED, HOUR_US, OK, PUT, REMOVE, Peer, put)
+
+OVERDUE = int(os.environ.get("EVERDUE_OVERDUE", "20000"))
+CREDIT = 100
+
+
+def cpu_seconds(broker):
+    with open(f"/proc/{broker.process.pid}/stat", encoding="ascii") as file:
+        user, system = file.read().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def anonymous_bytes(broker):
+    with open(f"/proc/{broker.process.pid}/status", encoding="ascii") as file:
+        return int(re.search(r"RssAnon:\s+(\d+) kB", file.read()).group(1)) * 1024
+
+
+@pytest.fixture
+def peers():
+    made = []
+
+    def make(broker, *arguments, **named):
+        made.append(Peer(broker.endpoint))
+        if arguments or named:
+            assert isinstance(made[-1].hello(*arguments, **named), list)
+        return made[-1]
+
+    yield make
+    for peer in made:
+        peer.close()
+
+
+# --- all is overdue at the start ---
+
+
+def fill(peer, count, first_us):
+    """Records due at first_us, a microsecond apart, in this order."""
+    step = 1000
+    for begin in range(0, count, 20 * step):
+        requests = [peer.post(PUT, "q", [put(f"k{i}", due=first_us + i)
+                                         for i in range(at, min(at + step, count))])
+                    for at in range(begin, min(begin + 20 * step, count), step)]
+        for request in requests:
+            assert set(peer.answer(request, 120)[1]) == {CREATED}
+
+
+class Handler:
+    """Reports what it is given in batches, and remembers it."""
+
+    def __init__(self, peer):
+        self.peer = peer
+        self.held = []
+        self.most = 0
+        self.numbers = []
+
+    def work(self):
+        self.peer.receive(0.002)
+        tasks, self.peer.tasks = self.peer.tasks, []
+        self.held += tasks
+        self.most = max(self.most, len(self.held))
+        self.numbers += [int(task.key[1:]) for task in tasks]
+        if len(self.held) >= CREDIT // 2 or (self.held and not tasks):
+            done, self.held = self.held, []
+            assert set(self.peer.report(*[task.report(after=HOUR_US) for task in done])) == {OK}
+
+
+def test_what_is_overdue_at_the_start_is_handed_out_in_order_once_and_against_credit(brokers,
+                                                                                    peers):
+    broker = brokers("--sync", "never", store="lmdb")
+    filler = peers(broker, [])
+    fill(filler, OVERDUE, time.time_ns() // 1000 - HOUR_US)
+    filler.close()
+    broker.restart()
+    handlers = [Handler(peers(broker, ["q"], CREDIT)) for _ in range(3)]
+    until = time.monotonic() + 60 + OVERDUE / 1000
+    while sum(len(each.numbers) for each in handlers) < OVERDUE and time.monotonic() < until:
+        for each in handlers:
+            each.work()
+    numbers = [number for each in handlers for number in each.numbers]
+    assert len(numbers) == OVERDUE and set(numbers) == set(range(OVERDUE))
+    for each in handlers:
+        assert each.numbers == sorted(each.numbers)
+        assert each.most <= CREDIT
+    stats = handlers[0].peer.stats()
+    assert stats["dispatched_total"] == OVERDUE and stats["expired_total"] == 0
+    # What was overdue before is no lateness of this broker's.
+    assert stats["lateness_max_us"] < HOUR_US / 2
+    # The longest turn: that of a turn's share of the records, not that of all of them.
+    assert stats["turn_cpu_us_max"] < 50000, stats["turn_cpu_us_max"]
+    print(f"the longest turn took {stats['turn_cpu_us_max']} us of CPU time")
+
+
+# --- too many puts ---
+
+
+class Flood(threading.Thread):
+    """Puts the same keys again and again, far more than the disk can take."""
+
+    KEYS, ITEMS, UNDER_WAY = 4000, 200, 40
+
+    def __init__(self, peer):
+        super().__init__()
+        self.peer = peer
+        self.is_over = threading.Event()
+        self.statuses = {}
+
+    def run(self):
+        waiting, at = [], 0
+        while not self.is_over.is_set() or waiting:
+            if not self.is_over.is_set() and len(waiting) < self.UNDER_WAY:
+                keys = [f"f{(at + i) % self.KEYS}" for i in range(self.ITEMS)]
+                at += self.ITEMS
+                waiting.append(self.peer.post(PUT, "flood", [put(key, after=HOUR_US,
+                                                                 payload=os.urandom(512))
+                                                             for key in keys]))
+                continue
+            for status in self.peer.answer(waiting.pop(0), 60)[1]:
+                self.statuses[status] = self.statuses.get(status, 0) + 1
+
+
+def test_a_flood_of_puts_is_busy_and_reports_and_removals_are_served(brokers, peers):
+    broker = brokers("--backlog-max", "1000", store="lmdb")
+    worker = peers(broker, ["q"], 1)
+    assert worker.put("q", *[put(f"k{i}") for i in range(4)]) == [CREATED] * 4
+    flood = Flood(peers(broker, []))
+    flood.start()
+    try:
+        time.sleep(1)  # the flood's records are there
+        before = anonymous_bytes(broker)
+        until, cycles = time.monotonic() + 3, 0
+        while time.monotonic() < until:
+            assert worker.report(worker.next_tasks(1)[0].report(after=0)) == [OK]
+            cycles += 1
+        assert worker.items(REMOVE, "q", ["k3"]) == [OK]
+        after = anonymous_bytes(broker)
+    finally:
+        flood.is_over.set()
+        flood.join()
+    assert cycles > 20
+    assert set(flood.statuses) == {CREATED, CHANGED, BUSY} or set(flood.statuses) == {CREATED, BUSY}
+    assert flood.statuses[BUSY] > 100
+    assert after - before < 64 << 20, (before, after)
+
+
+# --- a worker that comes and goes ---
+
+
+def test_a_worker_that_comes_and_goes_costs_little_and_others_do_not_notice(brokers, peers):
+    broker = brokers()
+    worker, flapping = peers(broker, ["q"], 4), peers(broker)
+    assert worker.put("q", *[put(f"k{i}") for i in range(4)]) == [CREATED] * 4
+    assert worker.put("flap", put("f")) == [CREATED]
+    before, refused, greeted, cycles = cpu_seconds(broker), 0, 0, 0
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        flapping.connect()
+        answer = flapping.hello(["flap"], 1)
+        greeted += isinstance(answer, list)
+        refused += answer == BUSY
+        assert greeted + refused > 0 and (isinstance(answer, list) or answer == BUSY)
+        worker.receive(0)
+        done, worker.tasks = worker.tasks, []
+        if done:
+            assert set(worker.report(*[task.report(after=0) for task in done])) == {OK}
+            cycles += len(done)
+    cost = (cpu_seconds(broker) - before) / (greeted + refused)
+    assert refused > 0 and greeted <= 100  # 50 in 10 s, which may be parts of two
+    assert cycles > 50
+    # 5 % of a CPU at 100 a second would be 0.5 ms, the other's work included; a busy machine counts
+    # up to twice as much.
+    assert cost < 0.001, cost
+    print(f"{greeted + refused} hellos at {1e6 * cost:.0f} us of CPU time")
+    stats = worker.stats()
+    assert stats["expired_total"] == 0 and stats["lost_total"] == 0
+    assert worker.get("flap", "f").crashes == 0
