@@ -1,0 +1,153 @@
+"""The units of packaging/systemd under a systemd of their own, in namespaces (boot.sh)."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+from conftest import PROGRAMS, ROOT, wait_until
+
+HERE = pathlib.Path(__file__).resolve().parent
+HIERARCHIES = [pathlib.Path("/sys/fs/cgroup") / name for name in ("systemd", "memory", "pids")]
+CANNOT = 77
+WORKER = "everdue-worker@feeds"
+BUSY_S = 60  # a start, a stop, the watchdog's 10 s: on a machine that does much else
+
+
+def why_not():
+    """Why there can be no systemd here; empty: there can."""
+    if os.geteuid() != 0:
+        return "needs root"
+    if not pathlib.Path("/lib/systemd/systemd").exists() or not shutil.which("nsenter"):
+        return "systemd is not installed"
+    if "debug" in str(PROGRAMS):
+        return "sanitizers need what the units take away"
+    if not all(path.is_dir() for path in HIERARCHIES):
+        return "tried with cgroup v1 only"
+    return ""
+
+
+class Systemd:
+    """Its process, and commands in its namespaces."""
+
+    def __init__(self, place):
+        self.groups = [path / f"everdue-{os.getpid()}" for path in HIERARCHIES]
+        for group in self.groups:
+            group.mkdir()
+        with open(place / "console", "wb") as console:
+            self.child = subprocess.Popen(
+                ["unshare", "--mount", "--pid", "--uts", "--ipc", "--cgroup", "--fork",
+                 HERE / "boot.sh", place, PROGRAMS, ROOT / "packaging" / "systemd"],
+                stdin=subprocess.DEVNULL, stdout=console, stderr=console, preexec_fn=self.enter)
+        self.place = place
+        wait_until(self.is_up, BUSY_S, "systemd")
+
+    def enter(self):
+        """A control group of its own, which is the root of its namespace."""
+        for group in self.groups:
+            (group / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
+
+    def pid(self):
+        path = pathlib.Path(f"/proc/{self.child.pid}/task/{self.child.pid}/children")
+        return path.read_text(encoding="ascii").split()[0]
+
+    def is_up(self):
+        code = self.child.poll()
+        said = (self.place / "console").read_text(errors="replace")
+        if code == CANNOT:
+            pytest.skip(said[-200:])
+        assert code is None, said
+        return self.do("systemctl", "is-system-running").stdout.strip() in ("running", "degraded")
+
+    def do(self, *command, given=None):
+        """Run a command there."""
+        try:
+            pid = self.pid()
+        except (OSError, IndexError):  # not yet
+            return subprocess.CompletedProcess(command, 1, "", "")
+        return subprocess.run(
+            ["nsenter", "--target", pid, "--mount", "--pid", "--uts", "--ipc", "--cgroup", "--root",
+             "--wd", *command], input=given, capture_output=True, text=True, timeout=BUSY_S,
+            check=False)
+
+    def show(self, unit, name):
+        return self.do("systemctl", "show", "-p", name, "--value", unit).stdout.strip()
+
+    def start(self, unit):
+        done = self.do("systemctl", "start", unit)
+        assert done.returncode == 0, self.journal(unit)
+
+    def write(self, path, text):
+        assert self.do("tee", path, given=text).returncode == 0
+
+    def journal(self, unit):
+        """What it logged, and how it stands."""
+        return (self.do("journalctl", "--no-pager", "-u", unit).stdout[-2000:] +
+                self.do("systemctl", "status", "--no-pager", "--full", unit).stdout)
+
+    def stats(self):
+        answer = self.do("everdue", "-o", "json", "stats").stdout
+        return json.loads(answer) if answer else {"records": 0, "reports_ok_total": 0}
+
+    def close(self):
+        """Whatever it started ends with it."""
+        if self.child.poll() is None:
+            os.kill(int(self.pid()), 9)
+            self.child.wait()
+        for group in self.groups:
+            wait_until(lambda group=group: self.is_removed(group), what="the end of its processes")
+
+    @staticmethod
+    def is_removed(group):
+        for path, _, _ in os.walk(group, topdown=False):
+            try:
+                os.rmdir(path)
+            except OSError:
+                return False
+        return True
+
+
+@pytest.fixture
+def systemd(directory):
+    if reason := why_not():
+        pytest.skip(reason)
+    one = Systemd(directory)
+    yield one
+    one.close()
+
+
+def test_the_units_start_work_come_back_and_stop(systemd):
+    systemd.write("/etc/everdue/broker.conf", "")
+    systemd.write("/etc/everdue/worker-feeds.env",
+                  "ARGUMENTS=--queue feeds --every 1s -- /bin/true {key}\n")
+    systemd.start("everdue-broker")
+    systemd.start(WORKER)
+    assert systemd.do("everdue", "put", "k", "--queue", "feeds").returncode == 0
+    wait_until(lambda: systemd.stats()["reports_ok_total"] >= 1, BUSY_S, "a report")
+
+    for signal, what in [("KILL", "a start after kill -9"), ("STOP", "the watchdog's start")]:
+        before = systemd.show("everdue-broker", "MainPID")
+        done = systemd.stats()["reports_ok_total"]
+        systemd.do("kill", f"-{signal}", before)
+        wait_until(lambda before=before: systemd.show("everdue-broker", "MainPID") not in (
+            before, "0"), BUSY_S, what)
+        wait_until(lambda done=done: systemd.stats()["reports_ok_total"] > done, BUSY_S, "more")
+    assert systemd.stats()["records"] == 1
+    assert systemd.show("everdue-broker", "NRestarts") == "2"
+
+    assert systemd.do("systemctl", "reload", "everdue-broker").returncode == 0
+    wait_until(lambda: "read again" in systemd.journal("everdue-broker"), BUSY_S, "the reload")
+    for unit in (WORKER, "everdue-broker"):
+        assert systemd.do("systemctl", "stop", unit).returncode == 0
+        assert systemd.show(unit, "ExecMainStatus") == "0", systemd.journal(unit)
+
+
+def test_a_wrong_configuration_is_not_tried_again_and_again(systemd):
+    systemd.write("/etc/everdue/broker.conf", "nonsense = 1\n")
+    assert systemd.do("systemctl", "start", "everdue-broker").returncode != 0
+    assert systemd.show("everdue-broker", "ExecMainStatus") == "78"
+    assert systemd.show("everdue-broker", "ActiveState") == "failed"
+    assert systemd.show("everdue-broker", "NRestarts") == "0"
