@@ -28,7 +28,7 @@ from checker import Violation, check
 from harness import PROGRAMS, environment
 from history import History, now_us
 from raw import CREDIT, QUEUES, Peer
-from syncer import Syncer
+from syncer import BULK, Syncer
 
 WITNESS = PROGRAMS.parent / "lib" / "torture" / "witness.so"
 CONFIG = "[queues]\nbackoff-first = 50ms\nbackoff-max = 400ms\n"
@@ -278,14 +278,15 @@ class Stage:
         """What is there now, and the broker's own counts."""
         peer = Peer(self.endpoint)
         peer.hello()
-        for queue in (WORK, SHELF):
+        known = (WORK, SHELF, BULK)
+        for queue in [queue["name"] for queue in peer.items(QUEUES) if queue["name"] in known]:
             for record in peer.list(queue):
                 self.history.add("record", queue=queue, key=record.key, status=record.status,
                                  due=record.due, value=text(record.payload),
                                  memo=text(record.memo), state=record.state)
         stats = peer.stats()
         others = sum(queue["records"] for queue in peer.items(QUEUES)
-                     if queue["name"] not in (WORK, SHELF))
+                     if queue["name"] not in known)
         self.history.add("stats", records=stats["records"], created=stats["created_total"],
                          removed=stats["removed_total"], others=others)
         peer.goodbye()

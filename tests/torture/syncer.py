@@ -1,7 +1,8 @@
 """syncer.py - an actor that sends whole sets: BEGIN, chunks, COMMIT, or what goes wrong with them.
 
 Its sets hold some of the keys that the client puts and removes at the same time, on the shelf or
-among the records that are out at workers. Most are committed, a third of these prune; others are
+among the records that are out at workers, or those of a queue of its own, so many that a set is
+carried out in several slices. Most are committed, a third of these prune; others are
 given up, only counted, have a wrong checksum, or would prune more than they allow. A COMMIT whose
 answer was lost is asked again on the next connection, until its fate is known.
 """
@@ -17,6 +18,7 @@ from raw import (
     CONFLICT, HOUR_US, OK, SYNC_ABORT, SYNC_BEGIN, SYNC_CHUNK, SYNC_COMMIT, put)
 
 ALL_PPM = 1_000_000
+BULK, BULK_KEYS = "bulk", 1500
 PAUSE_MS = 20            # between two sets, at most
 HOLD_MS = (0, 0, 5, 30)  # between the last chunk and the COMMIT, for others to come in between
 
@@ -43,7 +45,7 @@ class Syncer(Actor):
 
     def __init__(self, *arguments, names: dict[str, list[str]], **named) -> None:
         super().__init__(*arguments, **named)
-        self.names = names
+        self.names = names | {BULK: [f"b{i}" for i in range(BULK_KEYS)]}
         self.set: Set | None = None
         self.request: tuple[int, str] | None = None  # BEGIN, COMMIT or ABORT that is not answered
         self.chunks: set[int] = set()
@@ -79,7 +81,7 @@ class Syncer(Actor):
 
     def open(self) -> None:
         self.sets += 1
-        queue = self.dice.choice([WORK, SHELF])
+        queue = self.dice.choice([WORK, WORK, SHELF, SHELF, BULK])
         kind = self.dice.choice(["plain"] * 3 + ["prune"] * 3 +
                                 ["guarded", "wrong", "dry", "abort"])
         share = self.dice.choice([0.3, 0.9])
@@ -92,7 +94,7 @@ class Syncer(Actor):
     def send_chunks(self) -> None:
         """All of it, in one to three parts."""
         sent, parts = self.set, self.dice.randint(1, 3)
-        after = HOUR_US if sent.queue == SHELF else None
+        after = None if sent.queue == WORK else HOUR_US
         items = [put(key, after=after, payload=value.encode())
                  for key, value in sent.lines.items()]
         for part in range(parts):
