@@ -307,7 +307,7 @@ void lease_expire(struct sched *sched, struct moment now, struct effects *effect
 /* --- what a session says of its leases -------------------------------------------------------- */
 
 /* The live lease that a name means. STALE when it is not this record's, GONE when the record is no
- * more. */
+ * more: then the lease, or SLAB_NONE where the number is not that record's but some other's. */
 static enum status find_named(const struct sched *sched, uint32_t session,
                               const struct lease_name *name, uint32_t *found)
 {
@@ -322,11 +322,11 @@ static enum status find_named(const struct sched *sched, uint32_t session,
     if (*found != SLAB_NONE && lease_at(sched, *found)->record == SLAB_NONE)
         return STATUS_GONE;
     uint32_t record = record_find(sched, queue, name->key);
+    if (*found != SLAB_NONE && lease_at(sched, *found)->record != record)
+        *found = SLAB_NONE;
     if (record == SLAB_NONE || !record_is_visible(record_at(sched, record)))
         return STATUS_GONE;
-    if (*found == SLAB_NONE || lease_at(sched, *found)->record != record)
-        return STATUS_STALE;
-    return STATUS_OK;
+    return *found == SLAB_NONE ? STATUS_STALE : STATUS_OK;
 }
 
 enum status lease_touch(struct sched *sched, const struct event *event)

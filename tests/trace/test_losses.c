@@ -1,4 +1,6 @@
 /* Leases that are lost or cancelled: what counts as a crash, and what was changed meanwhile. */
+#include <stdio.h>
+
 #include "scenes.h"
 
 /* --- counted, or not -------------------------------------------------------------------------- */
@@ -139,6 +141,27 @@ static void a_change_with_a_due_says_when_a_lost_record_comes_again(void **state
     assert_int_equal(story_view(story, "feed").crashes, 1);
 }
 
+static void a_lease_named_with_a_key_that_is_not_its_own_goes_on(void **state)
+{
+    static const char *const keys[] = {"nobody", "other"};
+    static const enum status expected[] = {STATUS_GONE, STATUS_STALE};
+    struct story *story = *state;
+    HELLO(story, A, .credit = 1);
+    PUT(story, "feed");
+    PUT(story, "other", .in_s = 100);
+    struct story_task task = story_take_task(story, A, "feed");
+    for (int i = 0; i < 2; i++) {
+        struct story_task wrong = task;
+        snprintf(wrong.key, sizeof(wrong.key), "%s", keys[i]);
+        EXPECT(expected[i], story_give_back(story, A, &wrong));
+        EXPECT(expected[i], story_touch(story, A, &wrong, 1000));
+        EXPECT_RECORD(story, "feed", RECORD_LEASED, 0);
+        EXPECT_RECORD(story, "other", RECORD_WAITING, 100);
+    }
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 60));
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 60);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -150,6 +173,7 @@ int main(void)
         STORY(a_change_that_is_applied_when_the_lease_is_lost_draws_a_fresh_number),
         STORY(a_pending_run_now_makes_a_late_report_stale_too),
         STORY(a_change_with_a_due_says_when_a_lost_record_comes_again),
+        STORY(a_lease_named_with_a_key_that_is_not_its_own_goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
