@@ -1,11 +1,15 @@
 #include <errno.h>
 #include <ini.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "options.h"
 
-enum { VALUE_BYTES = 256 }; /* inih's lines are shorter */
+enum {
+    VALUE_BYTES = 256, /* inih's lines are shorter */
+    CONFIG_BYTES_MAX = 1 << 20,
+};
 
 struct reading {
     struct options *options;
@@ -38,20 +42,49 @@ static int on_setting(void *user, const char *section, const char *name, const c
     return why == NULL;
 }
 
-bool config_read(struct options *options, const char *path)
+bool config_parse(struct options *options, const char *text, const char *path)
 {
     struct reading reading = {.options = options};
-    FILE *file = fopen(path, "re");
-    int line = file ? ini_parse_file(file, on_setting, &reading) : 0;
-    bool is_read = file && !ferror(file); /* a directory can be opened, but not read */
-    int error = errno;
-    if (file)
-        fclose(file);
-    if (!is_read)
-        snprintf(options->why, WHY_BYTES, "%s: %s", path, strerror(error));
-    else if (line)
+    int line = ini_parse_string(text, on_setting, &reading);
+    if (line)
         snprintf(options->why, WHY_BYTES, "%s:%d: %s", path, line,
                  reading.why[0] ? reading.why
                                 : "not \"name = value\", [section] or a comment (# or ;)");
-    return is_read && line == 0;
+    return line == 0;
+}
+
+/* The file's text, for free(); else NULL, and what is wrong. */
+static char *read_text(FILE *file, const char **wrong)
+{
+    char *text = malloc(CONFIG_BYTES_MAX + 1);
+    size_t count = text ? fread(text, 1, CONFIG_BYTES_MAX + 1, file) : 0;
+    *wrong = NULL;
+    if (!text || ferror(file)) /* a directory can be opened, but not read */
+        *wrong = strerror(errno);
+    else if (count > CONFIG_BYTES_MAX)
+        *wrong = "over 1 MiB";
+    else if (memchr(text, '\0', count))
+        *wrong = "not a text: it holds a zero byte";
+    if (*wrong) {
+        free(text);
+        return NULL;
+    }
+    text[count] = '\0';
+    return text;
+}
+
+bool config_read(struct options *options, const char *path)
+{
+    FILE *file = fopen(path, "re");
+    const char *wrong = file ? NULL : strerror(errno);
+    char *text = file ? read_text(file, &wrong) : NULL;
+    if (file)
+        fclose(file);
+    if (!text) {
+        snprintf(options->why, WHY_BYTES, "%s: %s", path, wrong);
+        return false;
+    }
+    bool is_good = config_parse(options, text, path);
+    free(text);
+    return is_good;
 }

@@ -62,7 +62,10 @@ bool options_reread(struct options *options);
 const char *options_set(struct options *options, const char *section, const char *name,
                         const char *value);
 
-/* Reads a file of settings. False: `why` says what is wrong, with file and line. (config.c) */
+/* Reads a file of settings, 1 MiB at most. False: `why` says what is wrong, with file and line.
+ * (config.c) */
 bool config_read(struct options *options, const char *path);
+/* The same for a text that is in memory; `path` is what `why` calls it. */
+bool config_parse(struct options *options, const char *text, const char *path);
 
 #endif

@@ -100,6 +100,12 @@ def test_a_file_that_cannot_be_read_is_said(directory):
     assert refused("--check-config", "--config", missing, code=CONFIG) == (
         f"everdue-broker: {missing}: No such file or directory\n")
     assert "Is a directory" in refused("--check-config", "--config", directory, code=CONFIG)
+    large = directory / "large"
+    large.write_bytes(b"# a comment\n" * 90000)
+    assert f"{large}: over 1 MiB" in refused("--check-config", "--config", large, code=CONFIG)
+    binary = directory / "binary"
+    binary.write_bytes(b"store = memory\0\n")
+    assert "a zero byte" in refused("--check-config", "--config", binary, code=CONFIG)
     assert str(missing) in refused("--check-config", code=CONFIG,
                                    env={"EVERDUE_CONFIG": str(missing)})
 
