@@ -19,9 +19,10 @@
 #include <stdint.h>
 
 #include "run.h"
+#include "segment.h"
 #include "slab.h"
 
-enum { HEAP_SEGMENT_BITS = 14 };
+enum { HEAP_SEGMENT_BITS = SEGMENT_BITS(14) };
 
 struct heap {
     struct heap_node **segments; /* of the tree; there is room for all */

@@ -17,6 +17,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "segment.h"
+
 /* Order among nodes: time (52 bits) above serial number (44 bits) above item (32 bits). */
 struct heap_node {
     uint64_t high;
@@ -30,7 +32,7 @@ static inline bool node_is_before(struct heap_node a, struct heap_node b)
     return left < right;
 }
 
-enum { RUN_SEGMENT_BITS = 10, RUN_SEGMENT_NODES = 1 << RUN_SEGMENT_BITS };
+enum { RUN_SEGMENT_BITS = SEGMENT_BITS(10), RUN_SEGMENT_NODES = 1 << RUN_SEGMENT_BITS };
 
 struct run {
     struct heap_node **segments; /* a ring of them */

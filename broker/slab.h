@@ -16,7 +16,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SLAB_SEGMENT_BITS = 12, SLAB_SEGMENT_ITEMS = 1 << SLAB_SEGMENT_BITS };
+#include "segment.h"
+
+enum { SLAB_SEGMENT_BITS = SEGMENT_BITS(12), SLAB_SEGMENT_ITEMS = 1 << SLAB_SEGMENT_BITS };
 
 #define SLAB_NONE UINT32_MAX
 

@@ -16,9 +16,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "segment.h"
 #include "slab.h"
 
-enum { TABLE_SEGMENT_BITS = 12 };
+enum { TABLE_SEGMENT_BITS = SEGMENT_BITS(12) };
 
 struct table {
     uint32_t **segments; /* heads of chains */

@@ -59,4 +59,15 @@ static inline const uint8_t *fuzz_take(struct fuzz_input *input, size_t most, si
     return bytes;
 }
 
+/* A copy on the heap, so that a read beyond its end is seen; for free(). Never NULL. */
+static inline char *fuzz_copy(const uint8_t *data, size_t count)
+{
+    char *copy = malloc(count ? count : 1);
+    if (!copy)
+        abort();
+    if (count)
+        memcpy(copy, data, count);
+    return copy;
+}
+
 #endif

@@ -7,10 +7,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t count)
 {
     char why[ALLOW_WHY_BYTES] = "";
     char user[ALLOW_USER_BYTES] = "";
-    char *copy = malloc(count ? count : 1); /* a read beyond it is seen */
-    if (!copy)
-        abort();
-    memcpy(copy, data, count);
+    char *copy = fuzz_copy(data, count);
     struct allow *allow = allow_parse(copy, count, why);
     FUZZ_CHECK(allow || why[0]);
     for (int i = 0; allow && i < 3; i++) {

@@ -6,16 +6,6 @@
 #include "record_json.h"
 #include "result_json.h"
 
-/* A copy that ends where it ends: a read beyond it is seen. */
-static char *copy_of(const uint8_t *data, size_t count)
-{
-    char *copy = malloc(count ? count : 1);
-    if (!copy)
-        abort();
-    memcpy(copy, data, count);
-    return copy;
-}
-
 static bool bytes_are_same(struct everdue_bytes one, struct everdue_bytes other)
 {
     return one.count == other.count && (!one.count || memcmp(one.data, other.data, one.count) == 0);
@@ -120,7 +110,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t count)
     int64_t number = 0;
     if (!count)
         return 0;
-    char *line = copy_of(data + 1, count - 1);
+    char *line = fuzz_copy(data + 1, count - 1);
     count--;
     switch (data[0] % 8) {
     case 0:
