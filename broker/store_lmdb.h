@@ -214,6 +214,22 @@ struct store_lmdb_states {
     uint64_t parts;
 };
 
+/* The journal, part by part in the order of its keys: a part that is missing shows in the numbers
+ * of its neighbours. Zeroed but for `states`, which is borrowed. */
+struct store_lmdb_journal {
+    struct store_lmdb_states *states;
+    uint64_t sequence; /* of the last part */
+    uint32_t part_next;
+    uint32_t part_count;
+};
+
+/* Adds what a value holds. OK, CORRUPT (the key, the value, or a part is missing before it),
+ * NO_MEMORY. */
+enum status store_lmdb_journal_add(struct store_lmdb_journal *journal, const MDB_val *key,
+                                   const MDB_val *value, char *why);
+/* CORRUPT: the last commit is not whole. */
+enum status store_lmdb_journal_end(const struct store_lmdb_journal *journal, char *why);
+
 /* Those of the sequences above `after`, up to `upto`. OK, CORRUPT, NO_MEMORY, IO. */
 enum status store_lmdb_gather(const struct store_lmdb_env *env, MDB_txn *txn, uint64_t after,
                               uint64_t upto, struct store_lmdb_states *states, char *why);

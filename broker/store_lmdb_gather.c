@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DIGIT_BITS = 8, DIGITS = 1 << DIGIT_BITS, STATES_ROOM_FIRST = 1 << 16 };
+#include "segment.h"
+
+enum { DIGIT_BITS = 8, DIGITS = 1 << DIGIT_BITS, STATES_ROOM_FIRST = 1 << SEGMENT_BITS(16) };
 
 void store_lmdb_states_release(struct store_lmdb_states *states)
 {
@@ -111,14 +113,6 @@ bool store_lmdb_states_finish(struct store_lmdb_states *states)
 
 /* --- reading --------------------------------------------------------------------------------- */
 
-/* The journal is read in order, so a part that is missing shows in the numbers of its neighbours.
- */
-struct reading {
-    uint64_t sequence;
-    uint32_t part_next;
-    uint32_t part_count;
-};
-
 static enum status damaged(uint64_t sequence, uint64_t number, const char *what, char *why)
 {
     store_lmdb_say(why, "table journal, sequence %" PRIu64 ", part %" PRIu64 ": %s", sequence,
@@ -126,46 +120,61 @@ static enum status damaged(uint64_t sequence, uint64_t number, const char *what,
     return STATUS_CORRUPT;
 }
 
-static enum status read_part(struct reading *reading, uint64_t sequence, uint64_t number,
-                             const MDB_val *value, struct store_lmdb_states *states, char *why)
+enum status store_lmdb_journal_add(struct store_lmdb_journal *journal, const MDB_val *key,
+                                   const MDB_val *value, char *why)
 {
     struct store_lmdb_part part;
+    uint64_t sequence = 0;
+    uint64_t number = 0;
+    if (!store_lmdb_key_read(key, STORE_LMDB_JOURNAL, &sequence, &number))
+        return damaged(0, 0, "a key is damaged", why);
     uint32_t count = store_lmdb_part_read(value, sequence, number, &part);
     if (!count)
         return damaged(sequence, number, "its checksum does not match", why);
-    bool follows = sequence == reading->sequence
-                       ? number == reading->part_next && part.part_count == reading->part_count
-                       : number == 0 && reading->part_next == reading->part_count;
+    bool follows = sequence == journal->sequence
+                       ? number == journal->part_next && part.part_count == journal->part_count
+                       : number == 0 && journal->part_next == journal->part_count;
     if (!follows)
         return damaged(sequence, number, "parts are missing before it", why);
     for (uint32_t i = 0; i < count; i++) {
         if (!part.states[i].number)
             return damaged(sequence, number, "holds a state of no record", why);
     }
-    reading->sequence = sequence;
-    reading->part_next = (uint32_t)number + 1;
-    reading->part_count = part.part_count;
-    states->parts++;
-    return store_lmdb_states_add(states, part.states, count) ? STATUS_OK : STATUS_NO_MEMORY;
+    journal->sequence = sequence;
+    journal->part_next = (uint32_t)number + 1;
+    journal->part_count = part.part_count;
+    journal->states->parts++;
+    bool is_added = store_lmdb_states_add(journal->states, part.states, count);
+    return is_added ? STATUS_OK : STATUS_NO_MEMORY;
+}
+
+enum status store_lmdb_journal_end(const struct store_lmdb_journal *journal, char *why)
+{
+    if (journal->part_next != journal->part_count)
+        return damaged(journal->sequence, journal->part_next, "parts are missing from here", why);
+    return STATUS_OK;
+}
+
+/* 0 of a damaged key, which is then read, and refused. */
+static uint64_t sequence_of(const MDB_val *key)
+{
+    uint64_t sequence = 0;
+    uint64_t number = 0;
+    store_lmdb_key_read(key, STORE_LMDB_JOURNAL, &sequence, &number);
+    return sequence;
 }
 
 static enum status read_parts(MDB_cursor *cursor, uint64_t after, uint64_t upto,
                               struct store_lmdb_states *states, char *why)
 {
     struct store_lmdb_key from;
-    struct reading reading = {0};
+    struct store_lmdb_journal journal = {.states = states};
     MDB_val value;
     store_lmdb_key_write(&from, STORE_LMDB_JOURNAL, after + 1, 0);
     MDB_val key = store_lmdb_key_value(&from);
     int error = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-    while (!error) {
-        uint64_t sequence = 0;
-        uint64_t number = 0;
-        if (!store_lmdb_key_read(&key, STORE_LMDB_JOURNAL, &sequence, &number))
-            return damaged(0, 0, "a key is damaged", why);
-        if (sequence > upto)
-            break;
-        enum status status = read_part(&reading, sequence, number, &value, states, why);
+    while (!error && sequence_of(&key) <= upto) {
+        enum status status = store_lmdb_journal_add(&journal, &key, &value, why);
         if (status)
             return status;
         error = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
@@ -174,9 +183,7 @@ static enum status read_parts(MDB_cursor *cursor, uint64_t after, uint64_t upto,
         store_lmdb_say(why, "table journal: %s", mdb_strerror(error));
         return STATUS_CORRUPT;
     }
-    if (reading.part_next != reading.part_count)
-        return damaged(reading.sequence, reading.part_next, "parts are missing from here", why);
-    return STATUS_OK;
+    return store_lmdb_journal_end(&journal, why);
 }
 
 enum status store_lmdb_gather(const struct store_lmdb_env *env, MDB_txn *txn, uint64_t after,
