@@ -301,14 +301,34 @@ static uint32_t fair_share(const struct sched *sched, const struct queue *queue)
     return eligible ? (queue->ready.count + eligible - 1) / eligible : 0;
 }
 
-static uint32_t grant_takes(struct sched *sched, struct queue *queue, uint32_t share,
-                            struct moment now, struct effects *effects)
+/* One look at a queue. */
+struct round {
+    uint32_t share; /* of each */
+    struct moment now;
+    struct effects *effects;
+    size_t end; /* so many effects, and the step is over */
+};
+
+static uint32_t least_of(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The tasks that the step may still hand out. */
+static uint32_t room_in(const struct round *round)
+{
+    size_t count = round->effects->count;
+    return count < round->end ? (uint32_t)(round->end - count) : 0;
+}
+
+static uint32_t grant_takes(struct sched *sched, struct queue *queue, const struct round *round)
 {
     uint32_t served = 0, id = queue->first_take;
-    while (id != SLAB_NONE && queue->ready.count) { /* ends with the list */
+    while (id != SLAB_NONE && queue->ready.count && room_in(round)) { /* ends with the list */
         uint32_t after = take_at(sched, id)->after;
         if (may_serve(sched, take_at(sched, id))) {
-            if (!take_serve(sched, queue, id, share, now, effects))
+            uint32_t most = least_of(round->share, room_in(round));
+            if (!take_serve(sched, queue, id, most, round->now, round->effects))
                 break;
             served++;
         }
@@ -318,11 +338,13 @@ static uint32_t grant_takes(struct sched *sched, struct queue *queue, uint32_t s
 }
 
 /* One round over the sessions of a queue. Returns how many tasks were granted. */
-static uint32_t grant_streams(struct sched *sched, struct queue *queue, uint32_t share,
-                              struct moment now, struct effects *effects)
+static uint32_t grant_streams(struct sched *sched, struct queue *queue, const struct round *round)
 {
     uint32_t granted = 0;
     for (uint32_t i = 0; i < queue->subscriber_count && queue->ready.count; i++) {
+        uint32_t most = least_of(round->share, room_in(round));
+        if (!most)
+            break;
         if (queue->next_subscriber >= queue->subscriber_count)
             queue->next_subscriber = 0;
         uint32_t slot = queue->subscribers[queue->next_subscriber++];
@@ -332,9 +354,9 @@ static uint32_t grant_streams(struct sched *sched, struct queue *queue, uint32_t
             .owner = slot,
             .lease_us = session->lease_us,
         };
-        struct grant grant = {&grantee, now, effects};
-        uint32_t max = free_credit(sched, session);
-        granted += grant_some(sched, queue, max < share ? max : share, &grant);
+        struct grant grant = {&grantee, round->now, round->effects};
+        most = least_of(most, free_credit(sched, session));
+        granted += grant_some(sched, queue, most, &grant);
     }
     return granted;
 }
@@ -356,8 +378,7 @@ static uint32_t count_grantable(const struct sched *sched)
 
 /* One round over the queues, from behind the one that gave last, so that credit that comes one by
  * one is shared, too. With several of them ready, each gives a little in turn. */
-static uint32_t grant_round(struct sched *sched, uint32_t grantable, struct moment now,
-                            struct effects *effects)
+static uint32_t grant_round(struct sched *sched, uint32_t grantable, struct round *round)
 {
     uint32_t granted = 0;
     uint32_t first = sched->next_queue;
@@ -366,15 +387,15 @@ static uint32_t grant_round(struct sched *sched, uint32_t grantable, struct mome
         struct queue *queue = sched->queues[place];
         if (!can_grant(queue))
             continue;
-        uint32_t share = fair_share(sched, queue);
-        if (!share)
+        round->share = fair_share(sched, queue);
+        if (!round->share)
             continue;
         uint32_t count = 0;
         if (sched->grace_end_mono_us == TIME_US_NEVER)
-            count = grant_takes(sched, queue, share, now, effects);
-        if (grantable > 1 && share > QUANTUM)
-            share = QUANTUM;
-        count += grant_streams(sched, queue, share, now, effects);
+            count = grant_takes(sched, queue, round);
+        if (grantable > 1)
+            round->share = least_of(round->share, QUANTUM);
+        count += grant_streams(sched, queue, round);
         if (count)
             sched->next_queue = place + 1;
         granted += count;
@@ -387,10 +408,10 @@ void grant_ready(struct sched *sched, struct moment now, struct effects *effects
     sched->has_more_grants = false;
     if (sched->is_draining)
         return;
-    size_t before = effects->count;
+    struct round round = {.now = now, .effects = effects, .end = effects->count + GRANTS_MAX};
     uint32_t grantable = count_grantable(sched);
-    while (grantable && grant_round(sched, grantable, now, effects)) /* credit bounds it */
-        if (effects->count - before >= GRANTS_MAX) {
+    while (grantable && grant_round(sched, grantable, &round)) /* credit bounds it */
+        if (!room_in(&round)) {
             sched->has_more_grants = true;
             return;
         }

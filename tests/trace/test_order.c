@@ -206,20 +206,26 @@ static enum status step(struct story *story, struct event event)
     return sched_step(story->sched, &event, &story->effects);
 }
 
-static void at_most_4096_records_come_due_in_a_turn(void **state)
+/* Put without a turn after each. */
+static void put_many(struct story *story, int count, double due_s)
 {
-    struct story *story = *state;
     char key[16];
-    for (int i = 0; i < 5000; i++) {
+    for (int i = 0; i < count; i++) {
         snprintf(key, sizeof(key), "%d", i);
         struct put put = {.key = bytes_of(key),
-                          .due_us = story_at_us(10),
+                          .due_us = story_at_us(due_s),
                           .in_us = TIME_US_NEVER,
                           .every_us = TIME_US_NEVER};
         struct event event = {.kind = EVENT_PUT, .put = {bytes_of("q"), &put}};
         assert_int_equal(step(story, event), STATUS_CREATED);
     }
     story_turn(story);
+}
+
+static void at_most_4096_records_come_due_in_a_turn(void **state)
+{
+    struct story *story = *state;
+    put_many(story, 5000, 10);
     story_stall_s(story, 10);
     story_turn(story);
     assert_int_equal(story_numbers(story, "q").ready, 4096);
@@ -227,6 +233,43 @@ static void at_most_4096_records_come_due_in_a_turn(void **state)
     story_turn(story);
     assert_int_equal(story_numbers(story, "q").ready, 5000);
     assert_int_equal(sched_next_wall_us(story->sched), TIME_US_NEVER);
+}
+
+static size_t count_effects(struct story *story, enum event_kind kind)
+{
+    struct event event = {.kind = kind};
+    assert_int_equal(step(story, event), STATUS_OK);
+    size_t count = story->effects.count;
+    story->effects.count = 0; /* more than a peer of a story keeps */
+    return count;
+}
+
+static void at_most_8192_tasks_are_handed_out_and_4096_leases_end_in_a_turn(void **state)
+{
+    struct story *story = *state;
+    put_many(story, 10000, 10);
+    story_pass_s(story, 11);
+    struct hello hello = {.uid = {9}, .credit = CREDIT_MAX, .queue_count = 1, .lease_ms = 1000};
+    hello.heartbeat_ms = HEARTBEAT_MS_MAX;
+    hello.queues[0] = bytes_of("q");
+    struct event event = {.kind = EVENT_HELLO, .session = 900, .hello = &hello};
+    story_hold_disk(story); /* it is given nothing yet */
+    assert_int_equal(step(story, event), STATUS_OK);
+    story_turn(story);
+    assert_int_equal(story_numbers(story, "q").ready, 10000);
+    store_batch_clear(story->batch);
+    story->is_disk_held = story->is_in_flight = false;
+    assert_int_equal(count_effects(story, EVENT_DURABLE), 0);
+    assert_int_equal(count_effects(story, EVENT_GRANT), 8192);
+    assert_int_equal(sched_next_mono_us(story->sched), 0);
+    assert_int_equal(count_effects(story, EVENT_GRANT), 10000 - 8192);
+    assert_true(sched_next_mono_us(story->sched) > story->now.mono_us);
+    story_stall_s(story, 2);
+    assert_int_equal(count_effects(story, EVENT_TIME), 4096); /* each is cancelled */
+    assert_true(sched_next_mono_us(story->sched) <= story->now.mono_us);
+    assert_int_equal(count_effects(story, EVENT_TIME), 4096);
+    assert_int_equal(count_effects(story, EVENT_TIME), 10000 - 2 * 4096);
+    assert_int_equal(story_numbers(story, NULL).leased, 0);
 }
 
 int main(void)
@@ -237,7 +280,7 @@ int main(void)
         STORY(a_change_to_what_is_ready_holds_it_until_it_is_durable),
         STORY(a_record_that_was_reported_comes_again_when_its_report_is_durable),
         STORY(a_lost_record_comes_again_when_its_crash_is_durable),
-        STORY(neither_a_grant_nor_a_touch_nor_credit_is_written),
+        STORY_WITH_MEMORY(neither_a_grant_nor_a_touch_nor_credit_is_written),
         STORY(the_earliest_due_comes_first),
         STORY_WITH_MEMORY(equal_times_keep_their_arrival),
         STORY(what_was_ready_before_comes_in_order_of_arrival_too),
@@ -247,7 +290,8 @@ int main(void)
         STORY(among_what_is_due_the_lower_rank_comes_first),
         STORY(a_rank_set_by_a_report_counts),
         STORY(a_rank_that_was_put_on_a_ready_record_moves_it),
-        STORY(at_most_4096_records_come_due_in_a_turn),
+        STORY_WITH_MEMORY(at_most_4096_records_come_due_in_a_turn),
+        STORY_WITH_MEMORY(at_most_8192_tasks_are_handed_out_and_4096_leases_end_in_a_turn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
