@@ -268,6 +268,8 @@ void model_sync_commit(const struct model_step *step);
 void model_sync_abort(const struct model_step *step);
 void model_sync_slice(const struct model_step *step);
 void model_sync_resolve(const struct model_step *step, struct model_record *record, bool is_lost);
+/* Whether a commit may have given the record an every, which shows with its report only. */
+bool model_sync_may_give_every(const struct model *model, const struct model_record *record);
 /* No slice is to come: every key is as it shall be. */
 void model_sync_finish(struct model *model, struct model_sync *sync);
 /* Whether it was carried out shows when the leases end. */

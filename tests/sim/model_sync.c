@@ -275,6 +275,17 @@ static void choose_alternative(struct model *model, struct model_record *record)
     record->alternative.is_given = false;
 }
 
+bool model_sync_may_give_every(const struct model *model, const struct model_record *record)
+{
+    uint32_t key = model_key_of(model, record);
+    const struct model_sync *sync = &model->now.syncs[model_queue_of(model, record)];
+    if (record->alternative.is_given && record->alternative.fields.every_us)
+        return true;
+    return sync->generation && sync->is_committed && !sync->is_touched[key] &&
+           sync->staged[key].is_given && sync->staged[key].has_every &&
+           sync->staged[key].fields.every_us;
+}
+
 /* The lease of a record ended while a commit is being carried out: did the commit reach it before?
  */
 void model_sync_resolve(const struct model_step *step, struct model_record *record, bool is_lost)

@@ -456,7 +456,8 @@ void model_report(const struct model_step *step)
         model_touch(step->model, record);
     } else if (has_no_next(step, record) && step->status == STATUS_NO_NEXT) {
         model_touch(step->model, record);
-    } else if (has_no_next(step, record) && !record->pending.is_given && !record->run_now) {
+    } else if (has_no_next(step, record) && !record->pending.is_given && !record->run_now &&
+               !model_sync_may_give_every(step->model, record)) {
         model_expect(step, STATUS_NO_NEXT, "report without a next time");
     } else {
         model_expect(step, STATUS_OK, "report");
