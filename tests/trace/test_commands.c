@@ -13,33 +13,19 @@ static void a_record_that_waits_is_ready_or_parked_is_removed_with_its_state(voi
     scene_make_ready(story, "ready");
     const char *const keys[] = {"parked", "waiting", "ready"};
     for (int i = 0; i < 3; i++) {
+        uint64_t before = story_view(story, keys[i]).state;
         EXPECT(STATUS_OK, story_remove(story, keys[i]));
         assert_false(story_has(story, keys[i]));
         EXPECT(STATUS_NOT_FOUND, story_remove(story, keys[i]));
+        story_crash(story);
+        assert_false(story_has(story, keys[i]));
         EXPECT(STATUS_CREATED, PUT(story, keys[i], .in_s = 7));
+        assert_true(story_view(story, keys[i]).state > before);
         EXPECT_RECORD(story, keys[i], RECORD_WAITING, 7);
         scene_expect_payload(story, keys[i], "");
         story_expect_text(story_view(story, keys[i]).memo, "");
         story_expect_text(story_view(story, keys[i]).error, "");
     }
-}
-
-static void a_removed_record_is_gone_with_its_state(void **state)
-{
-    struct story *story = *state;
-    scene_make_one_of_each(story);
-    uint64_t before = story_view(story, "waiting").state;
-    EXPECT(STATUS_OK, story_remove(story, "waiting"));
-    EXPECT(STATUS_OK, story_remove(story, "ready"));
-    EXPECT(STATUS_OK, story_remove(story, "parked"));
-    EXPECT(STATUS_NOT_FOUND, story_remove(story, "waiting"));
-    assert_false(story_has(story, "waiting"));
-    EXPECT(STATUS_CREATED, PUT(story, "waiting", .in_s = 5));
-    assert_true(story_view(story, "waiting").state > before);
-    story_crash(story);
-    assert_true(story_has(story, "waiting"));
-    assert_false(story_has(story, "ready"));
-    assert_false(story_has(story, "parked"));
 }
 
 static void a_leased_record_that_is_removed_is_gone_at_once(void **state)
@@ -53,17 +39,6 @@ static void a_leased_record_that_is_removed_is_gone_at_once(void **state)
     story_pass_s(story, 120);
     assert_false(story_has(story, "k"));
     assert_int_equal(story_numbers(story, "q").records, 0);
-}
-
-static void a_leased_record_that_is_removed_is_cancelled_and_never_comes_back(void **state)
-{
-    struct story *story = *state;
-    struct story_task task = scene_make_one_of_each(story);
-    EXPECT(STATUS_OK, story_remove(story, "leased"));
-    assert_false(story_has(story, "leased"));
-    assert_int_equal(story->peers[A].cancelled, task.task.name.lease);
-    EXPECT(STATUS_GONE, REPORT(story, A, &task, .in_s = 5));
-    assert_false(story_has(story, "leased"));
 }
 
 static void a_removed_record_does_not_come_back_when_its_lease_ends_or_in_a_crash(void **state)
@@ -133,32 +108,12 @@ static void run_now_makes_due_what_waits_and_leaves_what_is_ready(void **state)
     EXPECT(STATUS_NOT_FOUND, story_run_now(story, "nobody"));
 }
 
-static void run_now_makes_a_waiting_record_due(void **state)
-{
-    struct story *story = *state;
-    scene_make_one_of_each(story);
-    story_pass_s(story, 7);
-    EXPECT(STATUS_OK, story_run_now(story, "waiting"));
-    EXPECT_RECORD(story, "waiting", RECORD_READY, 7);
-    EXPECT(STATUS_OK, story_run_now(story, "ready"));
-    assert_int_equal(story_view(story, "ready").status, RECORD_READY);
-    EXPECT(STATUS_NOT_FOUND, story_run_now(story, "unknown"));
-}
-
 static void run_now_is_refused_for_a_parked_record(void **state)
 {
     struct story *story = *state;
     scene_make_parked(story, "k");
     EXPECT(STATUS_PARKED, story_run_now(story, "k"));
     EXPECT_RECORD(story, "k", RECORD_PARKED, 0);
-}
-
-static void run_now_on_a_parked_record_hints_at_kick(void **state)
-{
-    struct story *story = *state;
-    scene_make_one_of_each(story);
-    EXPECT(STATUS_PARKED, story_run_now(story, "parked"));
-    EXPECT_RECORD(story, "parked", RECORD_PARKED, 0);
 }
 
 static void run_now_makes_a_leased_record_due_when_its_report_comes(void **state)
@@ -175,17 +130,6 @@ static void run_now_makes_a_leased_record_due_when_its_report_comes(void **state
     task = story_take_task(story, A, "k");
     EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 70)); /* it was for once */
     EXPECT_RECORD(story, "k", RECORD_WAITING, 74);
-}
-
-static void run_now_on_a_leased_record_takes_place_when_its_report_comes(void **state)
-{
-    struct story *story = *state;
-    struct story_task task = scene_make_one_of_each(story);
-    EXPECT(STATUS_PENDING, story_run_now(story, "leased"));
-    story_set_credit(story, A, 0);
-    story_pass_s(story, 2);
-    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 99));
-    EXPECT_RECORD(story, "leased", RECORD_READY, 2);
 }
 
 static void run_now_on_a_leased_record_survives_a_crash(void **state)
@@ -252,63 +196,35 @@ static void kick_brings_a_parked_record_back_due_now_without_its_counts(void **s
     task = story_take_task(story, A, "k");
     EXPECT(STATUS_OK, REPORT(story, A, &task, .outcome = OUTCOME_PARK));
     EXPECT(STATUS_OK, story_set_credit(story, A, 0));
-    assert_int_equal(story_view(story, "k").failures, 1);
-    assert_int_equal(story_view(story, "k").crashes, 1);
+    struct record_view parked = story_view(story, "k");
+    assert_int_equal(parked.failures, 1);
+    assert_int_equal(parked.crashes, 1);
+    story_expect_text(parked.park_reason, "by its handler");
+    story_expect_text(parked.last_worker, "worker");
+    assert_true(parked.parked_us > 0);
     story_pass_s(story, 5);
     EXPECT(STATUS_OK, story_kick(story, "k"));
     EXPECT_RECORD(story, "k", RECORD_READY, 6);
     struct record_view view = story_view(story, "k");
     assert_int_equal(view.failures + view.crashes, 0);
+    assert_true(view.state > parked.state);
     assert_null(view.park_reason.data);
     assert_null(view.last_worker.data);
     assert_int_equal(view.parked_us, 0);
 }
 
-static void kick_brings_a_parked_record_back_as_new(void **state)
+static void a_kick_of_what_is_not_parked_is_refused_and_changes_nothing(void **state)
 {
     struct story *story = *state;
-    scene_make_one_of_each(story);
-    uint64_t before = story_view(story, "parked").state;
-    story_expect_text(story_view(story, "parked").park_reason, "no");
-    story_expect_text(story_view(story, "parked").last_worker, "worker");
-    assert_true(story_view(story, "parked").parked_us > 0);
-    story_pass_s(story, 3);
-    EXPECT(STATUS_OK, story_kick(story, "parked"));
-    EXPECT_RECORD(story, "parked", RECORD_READY, 3);
-    assert_true(story_view(story, "parked").state > before);
-    assert_int_equal(story_view(story, "parked").park_reason.count, 0);
-    assert_int_equal(story_view(story, "parked").parked_us, 0);
-}
-
-static void kick_is_refused_for_what_is_not_parked(void **state)
-{
-    struct story *story = *state;
-    scene_make_one_of_each(story);
+    struct story_task task = scene_make_one_of_each(story);
     EXPECT(STATUS_NOT_PARKED, story_kick(story, "waiting"));
     EXPECT(STATUS_NOT_PARKED, story_kick(story, "ready"));
     EXPECT(STATUS_LEASED, story_kick(story, "leased"));
-    EXPECT(STATUS_NOT_FOUND, story_kick(story, "unknown"));
-}
-
-static void a_kick_that_is_refused_changes_nothing(void **state)
-{
-    struct story *story = *state;
-    scene_make_waiting(story, "waiting");
-    scene_make_ready(story, "ready");
-    EXPECT(STATUS_NOT_PARKED, story_kick(story, "waiting"));
-    EXPECT(STATUS_NOT_PARKED, story_kick(story, "ready"));
     EXPECT(STATUS_NOT_FOUND, story_kick(story, "nobody"));
     EXPECT_RECORD(story, "waiting", RECORD_WAITING, 100);
     EXPECT_RECORD(story, "ready", RECORD_READY, 0);
-}
-
-static void kick_is_refused_for_a_leased_record(void **state)
-{
-    struct story *story = *state;
-    struct story_task task = scene_make_leased(story, "k");
-    EXPECT(STATUS_LEASED, story_kick(story, "k"));
     EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 70));
-    EXPECT_RECORD(story, "k", RECORD_WAITING, 70);
+    EXPECT_RECORD(story, "leased", RECORD_WAITING, 70);
 }
 
 static void a_kick_of_all_brings_back_every_parked_record_of_the_queue(void **state)
@@ -335,28 +251,20 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORY(a_record_that_waits_is_ready_or_parked_is_removed_with_its_state),
-        STORY(a_removed_record_is_gone_with_its_state),
         STORY(a_leased_record_that_is_removed_is_gone_at_once),
-        STORY(a_leased_record_that_is_removed_is_cancelled_and_never_comes_back),
         STORY(a_removed_record_does_not_come_back_when_its_lease_ends_or_in_a_crash),
         STORY(the_report_on_a_removed_record_does_not_touch_its_successor),
         STORY(what_is_pending_goes_with_the_record),
         STORY(numbers_add_up_over_puts_and_removals),
         STORY(run_now_makes_due_what_waits_and_leaves_what_is_ready),
-        STORY(run_now_makes_a_waiting_record_due),
         STORY(run_now_is_refused_for_a_parked_record),
-        STORY(run_now_on_a_parked_record_hints_at_kick),
         STORY(run_now_makes_a_leased_record_due_when_its_report_comes),
-        STORY(run_now_on_a_leased_record_takes_place_when_its_report_comes),
         STORY(run_now_on_a_leased_record_survives_a_crash),
         STORY(run_now_wins_over_the_back_off),
         STORY(run_now_does_not_unpark_or_bring_back),
         STORY(of_a_put_with_a_due_and_run_now_on_a_leased_record_the_last_counts),
         STORY(kick_brings_a_parked_record_back_due_now_without_its_counts),
-        STORY(kick_brings_a_parked_record_back_as_new),
-        STORY(kick_is_refused_for_what_is_not_parked),
-        STORY(a_kick_that_is_refused_changes_nothing),
-        STORY(kick_is_refused_for_a_leased_record),
+        STORY(a_kick_of_what_is_not_parked_is_refused_and_changes_nothing),
         STORY(a_kick_of_all_brings_back_every_parked_record_of_the_queue),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -219,7 +219,7 @@ static void a_row_without_bytes_of_a_record_is_corrupt(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        STORY(a_store_that_is_whole_is_loaded),
+        STORY_WITH_MEMORY(a_store_that_is_whole_is_loaded),
         STORY_WITH_MEMORY(rows_that_are_too_short_are_corrupt_or_in_order),
         STORY_WITH_MEMORY(rows_with_another_byte_are_corrupt_or_in_order),
         STORY_WITH_MEMORY(rows_under_another_key_are_corrupt_or_in_order),

@@ -174,20 +174,6 @@ static void a_silent_session_is_asked_and_then_lost_with_its_leases(void **state
     assert_int_equal(story_view(story, "feed").crashes, 1);
 }
 
-static void a_broken_connection_is_waited_for(void **state)
-{
-    struct story *story = *state;
-    HELLO(story, A, .credit = 1);
-    PUT(story, "feed");
-    story_take_task(story, A, "feed");
-    story_break_connection(story, A, 3);
-    story_pass_s(story, 2.9);
-    EXPECT_RECORD(story, "feed", RECORD_LEASED, 0);
-    story_pass_s(story, 0.1);
-    EXPECT_RECORD(story, "feed", RECORD_READY, 0);
-    assert_int_equal(story_view(story, "feed").crashes, 1);
-}
-
 static void nothing_is_handed_to_a_broken_connection(void **state)
 {
     struct story *story = *state;
@@ -251,7 +237,6 @@ int main(void)
         STORY(an_undelivered_task_does_not_take_a_late_report_from_the_one_before),
         STORY(an_undelivered_task_leaves_the_lease_before_it_the_highest),
         STORY(a_silent_session_is_asked_and_then_lost_with_its_leases),
-        STORY(a_broken_connection_is_waited_for),
         STORY(nothing_is_handed_to_a_broken_connection),
         STORY(a_broken_connection_that_is_not_waited_for_loses_its_leases_at_once),
         STORY(what_a_session_holds_at_its_goodbye_is_given_back_uncounted),

@@ -403,7 +403,7 @@ int main(void)
         STORY(one_outage_parks_no_more_than_the_budget_of_a_minute),
         STORY(over_its_budget_a_queue_parks_no_more_and_the_rest_back_off_longest),
         STORY(a_due_that_was_put_meanwhile_wins_over_the_longest_back_off),
-        STORY(a_share_of_a_large_queue_may_be_parked_in_a_minute),
+        STORY_WITH_MEMORY(a_share_of_a_large_queue_may_be_parked_in_a_minute),
         STORY(the_budget_is_a_share_of_a_large_queue),
         STORY(the_parking_budget_is_a_share_of_the_queue_and_comes_again_each_minute),
         STORY(crashes_share_the_budget_with_failures),

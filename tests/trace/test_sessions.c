@@ -204,6 +204,7 @@ static void a_broken_connection_is_waited_for_as_long_as_was_said(void **state)
     HELLO(story, A, .credit = 1, .heartbeat_ms = 1000);
     uint32_t session = story->peers[A].session;
     PUT(story, "feed");
+    EXPECT_RECORD(story, "feed", RECORD_LEASED, 0);
     story_be_silent(story, A);
     story_pass_s(story, 2.5);
     uint32_t pings = story->peers[A].pings;
@@ -211,8 +212,10 @@ static void a_broken_connection_is_waited_for_as_long_as_was_said(void **state)
     story_pass_s(story, 2.999999);
     assert_true(is_there(story, session));
     assert_int_equal(story->peers[A].pings, pings); /* there is nobody to be asked */
+    EXPECT_RECORD(story, "feed", RECORD_LEASED, 0);
     story_pass_us(story, 1);
     assert_false(is_there(story, session));
+    EXPECT_RECORD(story, "feed", RECORD_READY, 0);
     assert_int_equal(story_view(story, "feed").crashes, 1);
 }
 
