@@ -26,9 +26,21 @@ static void check(const struct story *story)
         fail_msg("sched_check: %s", what);
 }
 
+/* As the server does before a batch: it changes nothing. */
+static void fetch(const struct story *story, const struct event *event)
+{
+    if (event->kind == EVENT_PUT)
+        sched_fetch_keys(story->sched, event, &event->put.put->key, 1);
+    if (event->kind == EVENT_SYNC_ITEM)
+        sched_fetch_keys(story->sched, event, &event->sync_item.put->key, 1);
+    if (event->kind == EVENT_REPORT)
+        sched_fetch_leases(story->sched, &event->report->name.lease, 1);
+}
+
 static enum status step(struct story *story, struct event *event)
 {
     event->now = story->now;
+    fetch(story, event);
     memory_enter();
     enum status status = sched_step(story->sched, event, &story->effects);
     memory_leave();
