@@ -393,7 +393,13 @@ def test_a_broker_that_nobody_talks_to_sleeps(brokers, store):
     peers = [Peer(broker.endpoint) for _ in range(3)]
     for peer in peers:
         peer.hello(["default"], credit=10)
-    time.sleep(1)  # the last commit, the last look at what came in
+
+    def is_at_rest():  # after the last commit, the last look at what came in
+        before = wakes(broker.process)
+        time.sleep(0.3)
+        return wakes(broker.process) == before
+
+    wait_until(is_at_rest, what="a third of a second without a wake")
     before = wakes(broker.process)
     time.sleep(2)
     assert wakes(broker.process) - before <= 2, "of its own accord, with 3 sessions and no message"

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from conftest import wait_until
 from raw import (BUSY, CHANGED, CREATED, HOUR_US, OK, PUT, REMOVE, Peer, put)
 
 OVERDUE = int(os.environ.get("EVERDUE_OVERDUE", "20000"))
@@ -138,7 +139,8 @@ def test_a_flood_of_puts_is_busy_and_reports_and_removals_are_served(brokers, pe
     flood = Flood(peers(broker, []))
     flood.start()
     try:
-        time.sleep(1)  # the flood's records are there
+        wait_until(lambda: sum(flood.statuses.copy().values()) > 3 * Flood.KEYS,
+                   what="the flood's records")
         before = anonymous_bytes(broker)
         until, cycles = time.monotonic() + 3, 0
         while time.monotonic() < until:

@@ -5,6 +5,7 @@
  * The input is a list of changes: where (3 bytes), how many bytes, and the bytes.
  */
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -53,8 +54,9 @@ static void commit(struct store *store, struct store_fence *fence, int round)
     fence->sequence++;
     batch->fence = *fence;
     FUZZ_CHECK(store_submit(store, batch) == STATUS_OK);
-    for (batch = NULL; !batch; batch = store_take_done(store))
-        usleep(100);
+    struct pollfd done = {.fd = store_fd(store), .events = POLLIN};
+    for (batch = NULL; !batch; batch = store_take_done(store)) /* ends: the store answers */
+        poll(&done, 1, -1);
     FUZZ_CHECK(batch->status == STATUS_OK);
     store_batch_destroy(&batch);
 }
