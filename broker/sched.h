@@ -203,6 +203,9 @@ enum status sched_step(struct sched *sched, const struct event *event, struct ef
 /* When EVENT_TIME is due next: by the wall clock (a record comes due) and by the monotonic one (a
  * lease, session, take or grace ends, work goes on). TIME_US_NEVER: nothing is. 0: at once. */
 int64_t sched_next_wall_us(const struct sched *sched);
+/* Whether it is certain, as of the last EVENT_GRANT, that what comes due could be handed to nobody.
+ * O(queues). */
+bool sched_is_saturated(const struct sched *sched);
 int64_t sched_next_mono_us(const struct sched *sched);
 
 /* Whether EVENT_WORK has something to do. Not while numbers or memory are out: then EVENT_TIME, or

@@ -416,3 +416,16 @@ void grant_ready(struct sched *sched, struct moment now, struct effects *effects
             return;
         }
 }
+
+/* What is left of a queue after granting finds nobody with credit, and its takers have none for
+ * another queue either. */
+bool sched_is_saturated(const struct sched *sched)
+{
+    for (uint32_t i = 0; i < sched->queue_count; i++) {
+        const struct queue *queue = sched->queues[i];
+        bool has_takers = queue->subscriber_count || queue->first_take != SLAB_NONE;
+        if (has_takers && !queue->ready.count)
+            return false;
+    }
+    return true;
+}

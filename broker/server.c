@@ -98,11 +98,13 @@ enum {
 
 /* When what comes due next wants a turn. With a hundred thousand of them a second each would have
  * one of its own: turns that have no other cause keep a distance, so that what comes due meanwhile
- * leaves in one message. After a pause nothing waits. */
+ * leaves in one message. After a pause nothing waits. While nobody has credit it can wait for the
+ * message that brings some. */
 static int64_t next_wall_us(const struct server *server)
 {
     int64_t due_us = sched_next_wall_us(server->sched);
-    int64_t gap_us = server->turn_began_mono_us + DUE_GAP_US - server->now.mono_us;
+    int64_t most_us = sched_is_saturated(server->sched) ? DUE_GAP_SATURATED_US : DUE_GAP_US;
+    int64_t gap_us = server->turn_began_mono_us + most_us - server->now.mono_us;
     int64_t least_us = server->now.wall_us + (gap_us > 0 ? gap_us : 0);
     return due_us > least_us ? due_us : least_us;
 }
@@ -112,7 +114,7 @@ static int wait_ms(struct server *server, bool is_busy)
     int64_t mono_us = next_mono_us(server);
     int64_t wall_us = next_wall_us(server);
     is_busy |= mono_us <= server->now.mono_us || wall_us <= server->now.wall_us;
-    is_busy |= socket_has_input(server->router) || socket_has_input(server->monitor);
+    is_busy |= socket_has_input(server);
     server->planned_mono_us = is_busy ? server->now.mono_us : mono_us;
     if (is_busy)
         return 0;
@@ -142,7 +144,8 @@ static void wait_for_something(struct server *server, bool is_busy)
         disarm(&server->wall_timer);
     if (fds[POLL_MONO].revents)
         disarm(&server->mono_timer);
-    socket_read_monitor(server);
+    if (fds[POLL_MONITOR].revents || server->monitor_has_more)
+        socket_read_monitor(server);
     if (fds[POLL_GUARD].revents)
         guard_stir(server);
     if (fds[POLL_SIGNALS].revents)
@@ -260,7 +263,15 @@ static void count_turn(struct server_counts *counts, int64_t turn_us, int64_t cp
     counts->cpu_us = cpu_us;
 }
 
-/* Returns whether there is more to do at once. */
+static void grant(struct server *server)
+{
+    if (!server->is_store_full)
+        step_kind(server, EVENT_GRANT);
+}
+
+/* Who waits for work gets it before the answer to what it reported, so that both travel together.
+ * What the store has made durable may be handed out, too. Returns whether there is more to do at
+ * once. */
 static bool turn(struct server *server)
 {
     look_at_clocks(server);
@@ -272,9 +283,9 @@ static bool turn(struct server *server)
     on_backup(server);
     step_kind(server, EVENT_TIME);
     do_work(server);
+    grant(server);
     storage_turn(server);
-    if (!server->is_store_full)
-        step_kind(server, EVENT_GRANT);
+    grant(server);
     look_at_clocks(server);
     count_turn(&server->counts, server->now.mono_us - server->turn_began_mono_us,
                clock_thread_us());

@@ -37,6 +37,7 @@ static void cut_now(struct server *server, struct bytes identity, int fd)
     size_t size = sizeof(events);
     socket_read_monitor(server);
     zmq_getsockopt(server->router, ZMQ_EVENTS, &events, &size); /* lets libzmq take notice */
+    server->may_have_input = true;
     wire_buffer_clear(&server->out);
     message_write_head(&server->out, MESSAGE_PING, 1);
     wire_write_uint(&server->out, 0);

@@ -25,17 +25,18 @@
 #include "zap.h"
 
 enum {
-    INPUT_MESSAGES_MAX = 256, /* taken in in one turn */
-    INPUT_ITEMS_MAX = 4096,   /* or so many items, and the message in which they are reached */
-    WORK_BUDGET = 512,        /* items of long work between two looks at the clock */
-    WORK_US_MAX = 2000,       /* long work in one turn */
-    PACE_US = 4000,           /* between two commits of reports alone */
-    DUE_GAP_US = 100,         /* between two turns that only something due has caused */
-    DESCRIPTORS_KEPT = 384,   /* for files, and for connections until they are cut */
-    EVENTS_MAX = 4096,        /* of connections, looked at together */
-    MISTAKES_MAX = 3,         /* malformed messages before a connection is cut */
-    CUTS_MAX = 64,            /* connections that wait to be cut */
-    PROBES = 50,              /* looks at a connection that seems broken */
+    INPUT_MESSAGES_MAX = 256,     /* taken in in one turn */
+    INPUT_ITEMS_MAX = 4096,       /* or so many items, and the message in which they are reached */
+    WORK_BUDGET = 512,            /* items of long work between two looks at the clock */
+    WORK_US_MAX = 2000,           /* long work in one turn */
+    PACE_US = 4000,               /* between two commits of reports alone */
+    DUE_GAP_US = 100,             /* between two turns that only something due has caused */
+    DUE_GAP_SATURATED_US = 10000, /* the same while nobody has credit */
+    DESCRIPTORS_KEPT = 384,       /* for files, and for connections until they are cut */
+    EVENTS_MAX = 4096,            /* of connections, looked at together */
+    MISTAKES_MAX = 3,             /* malformed messages before a connection is cut */
+    CUTS_MAX = 64,                /* connections that wait to be cut */
+    PROBES = 50,                  /* looks at a connection that seems broken */
     SPACE_CHECK_US = 1000000,
     CLOCK_STEP_US = 500000, /* what the wall clock gains on the other between two looks is a step
                                from here on */
@@ -125,6 +126,8 @@ struct server {
     uint64_t unfinished_bytes;  /* of this round */
     unsigned unfinished_halved; /* how often the limit of each connection has been halved */
     int router_fd, monitor_fd;  /* libzmq's: to be polled, nothing else */
+    bool may_have_input;        /* the ROUTER; not found empty since something was sent */
+    bool monitor_has_more;      /* than were read at once */
     struct timer wall_timer, mono_timer;
     int signals;
     struct workers workers;
@@ -181,7 +184,7 @@ void socket_close(struct server *server);
 bool socket_read(struct server *server);
 /* Whether a socket of libzmq's has a message. To be asked before its descriptor is waited for: that
  * tells of changes only. */
-bool socket_has_input(void *socket);
+bool socket_has_input(struct server *server);
 /* False: the connection is gone, or its queue is full. Nothing was sent then. */
 bool socket_send(struct server *server, uint32_t worker, const void *data, size_t count);
 /* The same by identity, for a peer that has no entry. */

@@ -186,6 +186,7 @@ bool socket_open(struct server *server)
         return false;
     if (!access_protect(server))
         return fail(server, "CURVE, ZAP_DOMAIN", NULL);
+    server->may_have_input = server->monitor_has_more = true;
     return open_monitor(server) && bind_all(server) && find_descriptors(server);
 }
 
@@ -266,6 +267,7 @@ bool socket_read(struct server *server)
     while (count < INPUT_MESSAGES_MAX && server->turn_items < INPUT_ITEMS_MAX) {
         if (!read_one(server)) {
             server->has_read_all = true;
+            server->may_have_input = false;
             return false;
         }
         count++;
@@ -273,17 +275,22 @@ bool socket_read(struct server *server)
     return true;
 }
 
-bool socket_has_input(void *socket)
+/* The descriptor tells of changes that libzmq has not taken notice of; who sends may be the one
+ * that took it. */
+bool socket_has_input(struct server *server)
 {
     int events = 0;
     size_t bytes = sizeof(events);
-    return zmq_getsockopt(socket, ZMQ_EVENTS, &events, &bytes) || events & ZMQ_POLLIN;
+    if (!server->may_have_input)
+        return false;
+    return zmq_getsockopt(server->router, ZMQ_EVENTS, &events, &bytes) || events & ZMQ_POLLIN;
 }
 
 /* --- written ---------------------------------------------------------------------------------- */
 
 bool socket_send_to(struct server *server, struct bytes identity, const void *data, size_t count)
 {
+    server->may_have_input = true;
     if (zmq_send(server->router, identity.data, identity.count, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
         return false;
     if (zmq_send(server->router, data, count, ZMQ_DONTWAIT) < 0)
@@ -345,6 +352,7 @@ static void on_disconnect(struct server *server, int fd)
  * the beginning of the next one that has its number. */
 void socket_read_monitor(struct server *server)
 {
+    server->monitor_has_more = false;
     for (int i = 0; i < EVENTS_MAX; i++) {
         uint8_t event[6];
         char address[256];
@@ -360,6 +368,7 @@ void socket_read_monitor(struct server *server)
         else
             on_disconnect(server, fd);
     }
+    server->monitor_has_more = true;
 }
 
 /* The monitor's word is a hint: file descriptors are used again. A mandatory send says for certain.

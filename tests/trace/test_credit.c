@@ -261,6 +261,24 @@ static void an_empty_queue_leaves_all_credit_to_the_others(void **state)
     assert_int_equal(story_task_count(story, A), 50);
 }
 
+static void while_nobody_has_credit_nothing_more_can_be_handed_out(void **state)
+{
+    struct story *story = *state;
+    scene_put_each(story, "q", "ab");
+    assert_true(sched_is_saturated(story->sched)); /* nobody is there */
+    HELLO(story, A, .credit = 1);
+    assert_true(sched_is_saturated(story->sched)); /* b is ready, and waits for credit */
+    HELLO(story, B, .queues = "r", .credit = 1);
+    assert_false(sched_is_saturated(story->sched));
+    scene_put_each(story, "r", "cd");
+    assert_true(sched_is_saturated(story->sched));
+    struct story_task task = story_take_task(story, B, "c");
+    EXPECT(STATUS_OK, REPORT(story, B, &task, .in_s = 60));
+    task = story_take_task(story, B, "d");
+    EXPECT(STATUS_OK, REPORT(story, B, &task, .in_s = 60));
+    assert_false(sched_is_saturated(story->sched));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -281,6 +299,7 @@ int main(void)
         STORY(queues_that_are_full_share_credit_that_comes_one_by_one),
         STORY_WITH_MEMORY(queues_that_are_full_share_a_window_of_credit),
         STORY(an_empty_queue_leaves_all_credit_to_the_others),
+        STORY(while_nobody_has_credit_nothing_more_can_be_handed_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
