@@ -39,6 +39,8 @@ struct link {
     const char *refusal; /* the same */
     int broken_off;      /* connections that ended while they began */
     bool heard;          /* a frame came through this socket */
+    bool has_sent;       /* or may have input: not found empty since */
+    bool is_told;        /* the watch may have something to tell */
     bool holds_frame;
     zmq_msg_t frame; /* what link_receive has lent out */
 };
@@ -241,6 +243,7 @@ static enum status socket_open(struct link *link)
         return status;
     }
     link->socket = socket;
+    link->has_sent = link->is_told = true;
     link->heard = link->has_broken = false;
     link->refusal = NULL;
     link->broken_off = 0;
@@ -341,6 +344,7 @@ enum status link_send(struct link *link, const void *data, size_t count)
     if (count > MESSAGE_BYTES_MAX)
         return STATUS_TOO_LARGE;
     int sent;
+    link->has_sent = true;
     /* Ends: a signal interrupts a call that does not wait at most once in a great while. */
     do
         sent = zmq_send(link->socket, data, count, ZMQ_DONTWAIT);
@@ -364,6 +368,7 @@ static enum status take_frame(struct link *link)
         link->heard = true;
         return STATUS_OK;
     }
+    link->has_sent = false;
     return errno == EAGAIN ? STATUS_BUSY : STATUS_IO;
 }
 
@@ -415,8 +420,10 @@ static void take_event(struct link *link, const uint8_t *event)
 static void take_events(struct link *link)
 {
     uint8_t event[EVENT_BYTES], address[EVENT_BYTES];
+    bool is_told = link->is_told;
+    link->is_told = false;
     /* Ends: a connection breaks a few times a second. */
-    while (link->watch && take_event_part(link, event) >= 0) {
+    while (is_told && link->watch && take_event_part(link, event) >= 0) {
         take_event_part(link, address);
         take_event(link, event);
     }
@@ -452,23 +459,42 @@ int link_fd(const struct link *link)
 
 static bool has_input(void *socket)
 {
-    int events = 0;
+    int events = 0, error = socket ? EINTR : ENOTSOCK;
     size_t bytes = sizeof(events);
-    return socket && zmq_getsockopt(socket, ZMQ_EVENTS, &events, &bytes) == 0 &&
-           (events & ZMQ_POLLIN);
+    while (error == EINTR) /* ends as the calls above do */
+        error = zmq_getsockopt(socket, ZMQ_EVENTS, &events, &bytes) ? errno : 0;
+    return !error && (events & ZMQ_POLLIN);
 }
 
-/* What zmq_poll does, in half as many calls. libzmq's descriptors tell of changes only, so the
- * sockets are asked first. */
-bool link_wait(struct link *link, int wake_fd, int wait_ms)
+/* What zmq_poll does, with far fewer calls. libzmq's descriptors tell of changes only, and who
+ * sends may be the one that took notice: so the socket is asked, unless it was found empty since.
+ */
+unsigned link_wait_for(struct link *link, const int fds[2], int wait_ms)
 {
-    struct pollfd fds[] = {
+    struct pollfd all[] = {
         {.fd = descriptor_of(link->socket), .events = POLLIN},
         {.fd = descriptor_of(link->watch), .events = POLLIN},
-        {.fd = wake_fd, .events = POLLIN}, /* -1: passed over */
+        {.fd = fds[0], .events = POLLIN}, /* -1: passed over */
+        {.fd = fds[1], .events = POLLIN},
     };
-    if (has_input(link->socket))
+    link->has_sent = link->has_sent && has_input(link->socket);
+    link->is_told = link->is_told && has_input(link->watch);
+    unsigned wakes = link->has_sent ? LINK_INPUT : 0;
+    if (wakes || link->is_told)
+        wait_ms = 0;
+    if (poll(all, sizeof(all) / sizeof(all[0]), wait_ms) < 0)
+        return wakes | LINK_SIGNAL;
+    if (all[0].revents)
+        link->has_sent = true; /* not empty any more, until it is found so */
+    link->is_told |= all[1].revents != 0;
+    wakes |= all[0].revents || all[1].revents ? LINK_INPUT : 0;
+    return wakes | (all[3].revents ? LINK_ALSO : 0);
+}
+
+bool link_wait(struct link *link, int wake_fd, int wait_ms)
+{
+    if ((link->has_sent = has_input(link->socket)))
         return true;
-    poll(fds, sizeof(fds) / sizeof(fds[0]), has_input(link->watch) ? 0 : wait_ms);
+    link_wait_for(link, (const int[]){wake_fd, -1}, wait_ms);
     return has_input(link->socket);
 }

@@ -68,6 +68,17 @@ const char *link_take_refusal(struct link *link);
  * link_receive, drain until BUSY before sleeping on it. -1 without a socket. */
 int link_fd(const struct link *link);
 
+/* What ended a wait; any of them together, none: the time has passed. */
+enum link_wake {
+    LINK_INPUT = 1,  /* link_receive is worth a call, and whether the link broke may be asked */
+    LINK_ALSO = 2,   /* the second descriptor is readable */
+    LINK_SIGNAL = 4, /* a signal came */
+};
+
+/* Wait until something is there, the connection broke, one of two descriptors (or -1) is readable,
+ * `wait_ms` passed (-1: for ever), or a signal came. Returns what it was. */
+unsigned link_wait_for(struct link *link, const int fds[2], int wait_ms);
+
 /* Wait until something is there, the connection broke, `wake_fd` (or -1) is readable, `wait_ms`
  * passed (-1: for ever), or a signal came. Returns true when link_receive is worth a call; it may
  * still be BUSY. */

@@ -1,5 +1,6 @@
 #include "agent.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -8,6 +9,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "duty.h"
 #include "log.h"
 
 enum {
@@ -20,11 +22,15 @@ enum {
 struct agent {
     struct agent_options options;
     struct mailbox *mailbox;
+    struct duty duty; /* of all that follows */
     struct link *link;
     struct session *session;
     pthread_t thread;
     struct bytes unsent; /* a frame for which the socket had no room */
     int64_t leave_us;    /* when to end in any case */
+    int64_t sent_us;     /* when the caller last sent by itself, */
+    int64_t turned_us;   /* and when the last whole turn was */
+    bool caller_turns;   /* it is the caller's thread that makes the turns */
     uint64_t malformed;  /* told of so far */
     uint64_t welcomes;
     bool has_broken; /* the link, of which not all that came before has been received */
@@ -140,6 +146,7 @@ static void deliver(struct agent *agent)
                    .connected = session_state(agent->session) == SESSION_LIVE},
         .payload_bytes_max = session_payload_bytes_max(agent->session),
         .stopping = session_is_stopping(agent->session),
+        .caller_looks = agent->caller_turns,
     };
     news.stop_status = session_stop_status(agent->session, &news.stop_reason);
     mailbox_deliver(agent->mailbox, &news);
@@ -185,7 +192,7 @@ static int wait_ms(const struct agent *agent, struct moment now)
     int64_t ms = (until_us - now.mono_us - 1) / US_PER_MS + 1;
     if (agent->unsent.data && ms > FULL_WAIT_MS)
         ms = FULL_WAIT_MS;
-    if (agent->has_mail && ms > MAILBOX_LOOK_MS)
+    if (agent->has_mail && !agent->caller_turns && ms > MAILBOX_LOOK_MS)
         ms = MAILBOX_LOOK_MS;
     return ms < WAIT_MS_MAX ? (int)ms : WAIT_MS_MAX;
 }
@@ -209,9 +216,11 @@ static bool take_in(struct agent *agent, struct moment now)
     return false;
 }
 
-static void turn(struct agent *agent)
+/* All but the wait. Returns whether there may be more to do at once. */
+static bool turn(struct agent *agent)
 {
     struct moment now = clock_now();
+    agent->turned_us = now.mono_us;
     bool more = take_in(agent, now);
     carry_out_orders(agent, now);
     session_pass(agent->session, now);
@@ -220,17 +229,119 @@ static void turn(struct agent *agent)
     reopen_if_wanted(agent, now);
     more = send_frames(agent, now) || more;
     tell_changes(agent, now.mono_us);
-    if (!more && session_state(agent->session) != SESSION_ENDED)
-        link_wait(agent->link, agent->mailbox->agent_fd, wait_ms(agent, clock_now()));
+    return more;
+}
+
+static unsigned wait_for_something(struct agent *agent, int fd, int ms)
+{
+    return link_wait_for(agent->link, (const int[]){agent->mailbox->agent_fd, fd}, ms);
 }
 
 static void *run(void *argument)
 {
     struct agent *agent = argument;
     session_opened(agent->session, clock_now());
-    while (session_state(agent->session) != SESSION_ENDED && clock_now().mono_us < agent->leave_us)
-        turn(agent);
+    while (session_state(agent->session) != SESSION_ENDED &&
+           clock_now().mono_us < agent->leave_us) {
+        bool more = turn(agent);
+        if (duty_is_wanted(&agent->duty))
+            duty_hand_over(&agent->duty);
+        else if (!more && session_state(agent->session) != SESSION_ENDED)
+            wait_for_something(agent, -1, wait_ms(agent, clock_now()));
+    }
     return NULL;
+}
+
+/* --- the caller's thread ---------------------------------------------------------------------- */
+
+static void enter(struct agent *agent)
+{
+    if (!duty_try(&agent->duty)) {
+        duty_want(&agent->duty);
+        mailbox_wake_agent(agent->mailbox);
+        duty_take(&agent->duty);
+    }
+    agent->caller_turns = true;
+}
+
+static void leave(struct agent *agent)
+{
+    agent->caller_turns = false;
+    duty_leave(&agent->duty);
+}
+
+static bool is_readable(int fd)
+{
+    struct pollfd one = {.fd = fd, .events = POLLIN};
+    return fd >= 0 && poll(&one, 1, 0) > 0;
+}
+
+static int least(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+/* Rounded up; a wait without an end is as long as the agent's own. */
+static int rest_ms(int64_t until_us, int64_t now_us)
+{
+    int64_t ms = until_us <= now_us ? 0 : (until_us - now_us - 1) / US_PER_MS + 1;
+    return ms < WAIT_MS_MAX ? (int)ms : WAIT_MS_MAX;
+}
+
+unsigned agent_wait(struct agent *agent, int fd, int64_t until_mono_us)
+{
+    unsigned woken = 0;
+    bool has_news, has_looked = false;
+    enter(agent);
+    for (;;) { /* ends with the wait at the latest */
+        bool more = turn(agent);
+        has_news = mailbox_take_news(agent->mailbox);
+        struct moment now = clock_now();
+        if (has_news || woken || now.mono_us >= until_mono_us)
+            break;
+        int ms = least(wait_ms(agent, now), rest_ms(until_mono_us, now.mono_us));
+        woken = wait_for_something(agent, fd, more ? 0 : ms) & (LINK_ALSO | LINK_SIGNAL);
+        has_looked = true;
+    }
+    leave(agent);
+    if (!has_looked && is_readable(fd))
+        woken |= LINK_ALSO;
+    return (has_news ? AGENT_NEWS : 0u) | (woken & LINK_ALSO ? AGENT_FD : 0u);
+}
+
+/* A caller that has many tasks at hand comes for nothing else for a long while, and is never away
+ * for so long that the other stands in: so a whole turn is due now and then. */
+static void send_some(struct agent *agent, bool can_wait)
+{
+    struct moment now = clock_now();
+    if (now.mono_us - agent->turned_us >= DUTY_TICK_MS * US_PER_MS) {
+        agent->caller_turns = true;
+        turn(agent);
+        agent->caller_turns = false;
+    } else if (!can_wait || now.mono_us - agent->sent_us >= MAILBOX_LOOK_MS * US_PER_MS) {
+        agent->sent_us = now.mono_us;
+        carry_out_orders(agent, now);
+        send_frames(agent, now);
+    }
+}
+
+void agent_send(struct agent *agent, struct lease_chain *leases, bool can_wait)
+{
+    if (!leases->first)
+        return;
+    if (!duty_try(&agent->duty)) {
+        can_wait ? mailbox_send_soon(agent->mailbox, leases) : mailbox_send(agent->mailbox, leases);
+        return;
+    }
+    mailbox_put(agent->mailbox, leases);
+    send_some(agent, can_wait);
+    duty_leave(&agent->duty);
+}
+
+void agent_leave_alone(struct agent *agent)
+{
+    duty_give_up(&agent->duty);
+    mailbox_show(agent->mailbox);
 }
 
 /* --- start and end ---------------------------------------------------------------------------- */
@@ -239,6 +350,7 @@ static void agent_free(struct agent *agent)
 {
     link_destroy(&agent->link);
     session_destroy(&agent->session);
+    duty_release(&agent->duty);
     free(agent);
 }
 
@@ -261,8 +373,10 @@ enum status agent_start(struct agent **agent, const struct agent_options *option
                         struct mailbox *mailbox)
 {
     struct agent *made = calloc(1, sizeof(*made));
-    if (!made)
+    if (!made || !duty_init(&made->duty)) {
+        free(made);
         return STATUS_NO_MEMORY;
+    }
     made->options = *options;
     made->mailbox = mailbox;
     made->leave_us = TIME_US_NEVER;
@@ -285,6 +399,7 @@ void agent_join(struct agent **agent)
 {
     if (!*agent)
         return;
+    duty_give_up(&(*agent)->duty);
     pthread_join((*agent)->thread, NULL);
     agent_free(*agent);
     *agent = NULL;

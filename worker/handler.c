@@ -84,7 +84,9 @@ bool handler_connect(struct handler *handler)
         if (worker == NULL)
             return false;
         handler->workers[handler->worker_count++] = worker;
-        if (!handler_watch(handler, everdue_worker_fd(worker), EPOLLIN, HANDLER_EVENT_TASKS))
+        /* With one broker the wait is the library's: everdue_worker_wait. */
+        if (count > 1 &&
+            !handler_watch(handler, everdue_worker_fd(worker), EPOLLIN, HANDLER_EVENT_TASKS))
             return false;
     }
     handler->exit_code = 0;
@@ -148,7 +150,7 @@ void handler_want_tasks(struct handler *handler, bool wants)
     if (wants == handler->wants_tasks)
         return;
     handler->wants_tasks = wants;
-    for (size_t i = 0; i < handler->worker_count; i++) {
+    for (size_t i = 0; i < handler->worker_count && handler->worker_count > 1; i++) {
         struct epoll_event event = {.events = wants ? EPOLLIN : 0, .data.u64 = HANDLER_EVENT_TASKS};
         epoll_ctl(handler->epoll_fd, EPOLL_CTL_MOD, everdue_worker_fd(handler->workers[i]), &event);
     }
@@ -260,7 +262,8 @@ static void check_library(struct handler *handler)
     }
 }
 
-/* Rounded up: a wait that ends early is a turn for nothing. */
+/* Rounded up: a wait that ends early is a turn for nothing. One broker's library ends the wait when
+ * it stops; of several, one might while tasks are not wanted. */
 static int wait_ms(const struct handler *handler, int64_t until_mono_us)
 {
     int64_t now_us = clock_now().mono_us;
@@ -270,15 +273,28 @@ static int wait_ms(const struct handler *handler, int64_t until_mono_us)
         at_us = handler->over_mono_us;
     if (at_us <= now_us)
         return 0;
-    return at_us - now_us > US_PER_S ? 1000 : (int)((at_us - now_us + US_PER_MS - 1) / US_PER_MS);
+    int64_t most_us = handler->worker_count == 1 ? 60 * (int64_t)US_PER_S : US_PER_S;
+    if (at_us - now_us > most_us)
+        at_us = now_us + most_us;
+    return (int)((at_us - now_us + US_PER_MS - 1) / US_PER_MS);
+}
+
+static int wait_for_events(struct handler *handler, int ms,
+                           struct epoll_event events[HANDLER_EVENTS_MAX])
+{
+    if (handler->worker_count == 1) {
+        if (!(everdue_worker_wait(handler->workers[0], handler->epoll_fd, ms) & EVERDUE_WAIT_FD))
+            return 0;
+        ms = 0;
+    }
+    return epoll_wait(handler->epoll_fd, events, HANDLER_EVENTS_MAX, ms);
 }
 
 int handler_wait(struct handler *handler, int64_t until_mono_us,
                  struct epoll_event events[HANDLER_EVENTS_MAX])
 {
     int own = 0;
-    int count =
-        epoll_wait(handler->epoll_fd, events, HANDLER_EVENTS_MAX, wait_ms(handler, until_mono_us));
+    int count = wait_for_events(handler, wait_ms(handler, until_mono_us), events);
 
     for (int i = 0; i < count; i++) {
         if (events[i].data.u64 == HANDLER_EVENT_SIGNAL)

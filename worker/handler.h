@@ -71,7 +71,7 @@ bool handler_next(struct handler *handler, struct claim *claim);
 /* Whether to be woken by tasks: not while there is no place for them. */
 void handler_want_tasks(struct handler *handler, bool wants);
 
-/* Wait for events, at most until `until_mono_us` and a second at most. Takes signals and the end of
+/* Wait for events, at most until `until_mono_us` and a minute at most. Takes signals and the end of
  * DRAINING; the kind's own events are in `events`, their number is returned. */
 int handler_wait(struct handler *handler, int64_t until_mono_us,
                  struct epoll_event events[HANDLER_EVENTS_MAX]);

@@ -92,12 +92,44 @@ void mailbox_send_soon(struct mailbox *mailbox, struct lease_chain *leases)
     send_leases(mailbox, leases, false);
 }
 
+void mailbox_put(struct mailbox *mailbox, struct lease_chain *leases)
+{
+    lock(mailbox);
+    lease_chain_splice(&mailbox->orders.leases, leases);
+    unlock(mailbox);
+}
+
 void mailbox_receive(struct mailbox *mailbox, struct lease_chain *leases)
 {
     lock(mailbox);
     if (!mailbox->arrived.first)
         quiet(mailbox->caller_fd, &mailbox->caller_woken);
     lease_chain_splice(leases, &mailbox->arrived);
+    mailbox->has_news = false;
+    unlock(mailbox);
+}
+
+bool mailbox_take_news(struct mailbox *mailbox)
+{
+    lock(mailbox);
+    bool has_news = mailbox->has_news;
+    mailbox->has_news = false;
+    unlock(mailbox);
+    return has_news;
+}
+
+void mailbox_show(struct mailbox *mailbox)
+{
+    lock(mailbox);
+    if (mailbox->arrived.first || atomic_load(&mailbox->stopping))
+        wake(mailbox->caller_fd, &mailbox->caller_woken);
+    unlock(mailbox);
+}
+
+void mailbox_wake_agent(struct mailbox *mailbox)
+{
+    lock(mailbox);
+    wake(mailbox->agent_fd, &mailbox->agent_woken);
     unlock(mailbox);
 }
 
@@ -136,6 +168,7 @@ static void note_stop(struct mailbox *mailbox, enum status status, const char *r
     mailbox->stop_status = status;
     snprintf(mailbox->stop_reason, sizeof(mailbox->stop_reason), "%s", reason ? reason : "");
     atomic_store(&mailbox->stopping, true);
+    mailbox->has_news = true;
     wake(mailbox->caller_fd, &mailbox->caller_woken);
 }
 
@@ -203,7 +236,9 @@ void mailbox_deliver(struct mailbox *mailbox, const struct mailbox_news *news)
     mailbox->counts = news->counts;
     if (arrived.first) {
         lease_chain_splice(&mailbox->arrived, &arrived);
-        wake(mailbox->caller_fd, &mailbox->caller_woken);
+        mailbox->has_news = true;
+        if (!news->caller_looks)
+            wake(mailbox->caller_fd, &mailbox->caller_woken);
     }
     if (news->stopping)
         note_stop(mailbox, news->stop_status, news->stop_reason);

@@ -2,7 +2,8 @@
  * the broker: leases go both ways in chains of any length, under one lock each time.
  *
  * Each side has an eventfd that becomes readable when something is there for it. It is written once
- * until the other side has emptied the box, not for every lease.
+ * until the other side has emptied the box, not for every lease. While the caller's thread is the
+ * agent's, too (duty.h), nobody needs to be woken, and the box is only passed through.
  */
 #ifndef EVERDUE_WORKER_MAILBOX_H
 #define EVERDUE_WORKER_MAILBOX_H
@@ -44,6 +45,7 @@ struct mailbox_news {
     bool stopping;
     enum status stop_status;
     const char *stop_reason;
+    bool caller_looks; /* by itself, at once: it need not be woken */
 };
 
 struct mailbox {
@@ -53,6 +55,7 @@ struct mailbox {
     bool agent_woken;
     bool agent_looks; /* by itself, within MAILBOX_LOOK_MS */
     bool caller_woken;
+    bool has_news; /* for the caller, since it looked */
     uint32_t touch_room;
     struct mailbox_orders orders;
     struct lease_chain arrived;
@@ -74,8 +77,15 @@ void mailbox_send(struct mailbox *mailbox, struct lease_chain *leases);
 /* The same while more is about to follow: the other side is not woken for each, but looks by itself
  * within MAILBOX_LOOK_MS. */
 void mailbox_send_soon(struct mailbox *mailbox, struct lease_chain *leases);
+/* The same while the caller's thread is the agent's: nobody is woken. */
+void mailbox_put(struct mailbox *mailbox, struct lease_chain *leases);
 /* Append what has arrived. Nothing there: caller_fd is not readable any more. */
 void mailbox_receive(struct mailbox *mailbox, struct lease_chain *leases);
+/* Whether tasks, or the stop, came since this or mailbox_receive was called. */
+bool mailbox_take_news(struct mailbox *mailbox);
+/* From now on the caller looks at caller_fd only. */
+void mailbox_show(struct mailbox *mailbox);
+void mailbox_wake_agent(struct mailbox *mailbox);
 /* False: no memory. */
 bool mailbox_touch(struct mailbox *mailbox, uint64_t lease, uint32_t lease_ms);
 /* From any thread. */

@@ -102,7 +102,7 @@ int everdue_worker_run(const struct everdue_worker_options *options, everdue_han
         return worker_refused(options, why);
     const struct single single = {handler, user};
     for (work_off(worker, &single); !everdue_worker_stopping(worker); work_off(worker, &single))
-        worker_wait(worker, -1);
+        everdue_worker_wait(worker, -1, -1);
     return finish(worker);
 }
 
@@ -121,7 +121,7 @@ int everdue_worker_run_batch(const struct everdue_worker_options *options,
     }
     for (work_off_batches(worker, &batch); !everdue_worker_stopping(worker);
          work_off_batches(worker, &batch))
-        worker_wait(worker, -1);
+        everdue_worker_wait(worker, -1, -1);
     batch_release(&batch);
     return finish(worker);
 }

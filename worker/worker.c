@@ -28,10 +28,7 @@ void worker_flush(struct everdue_worker *worker)
 {
     bool is_small = worker->sheet && worker->sheet->reports <= FEW_REPORTS;
     worker->sheet = NULL; /* its reports own it */
-    if (is_small && worker->inbox.first)
-        mailbox_send_soon(&worker->mailbox, &worker->outgoing);
-    else
-        mailbox_send(&worker->mailbox, &worker->outgoing);
+    agent_send(worker->agent, &worker->outgoing, is_small && worker->inbox.first);
 }
 
 struct lease *worker_take(struct everdue_worker *worker, int64_t mono_us)
@@ -57,16 +54,31 @@ struct lease *worker_take(struct everdue_worker *worker, int64_t mono_us)
     return NULL;
 }
 
-bool worker_wait(struct everdue_worker *worker, int wait_ms)
+static unsigned wait_polled(const struct everdue_worker *worker, int fd, int wait_ms)
 {
-    struct pollfd poll_fd = {.fd = worker->mailbox.caller_fd, .events = POLLIN};
-    return poll(&poll_fd, 1, wait_ms) > 0;
+    struct pollfd fds[] = {
+        {.fd = worker->mailbox.caller_fd, .events = POLLIN},
+        {.fd = fd, .events = POLLIN}, /* -1: passed over */
+    };
+    if (poll(fds, 2, wait_ms) <= 0)
+        return 0;
+    return (fds[0].revents ? EVERDUE_WAIT_TASKS : 0u) | (fds[1].revents ? EVERDUE_WAIT_FD : 0u);
 }
 
-static int rest_ms(int64_t until_us)
+unsigned everdue_worker_wait(struct everdue_worker *worker, int fd, int wait_ms)
 {
-    int64_t rest_us = until_us - clock_now().mono_us;
-    return rest_us <= 0 ? 0 : (int)((rest_us - 1) / US_PER_MS + 1);
+    if (worker->is_polled)
+        return wait_polled(worker, fd, wait_ms);
+    int64_t until_us =
+        wait_ms < 0 ? TIME_US_NEVER : clock_now().mono_us + (int64_t)wait_ms * US_PER_MS;
+    unsigned woken = agent_wait(worker->agent, fd, until_us);
+    return (woken & AGENT_NEWS ? EVERDUE_WAIT_TASKS : 0u) |
+           (woken & AGENT_FD ? EVERDUE_WAIT_FD : 0u);
+}
+
+static int rest_ms(int64_t until_us, int64_t now_us)
+{
+    return until_us <= now_us ? 0 : (int)((until_us - now_us - 1) / US_PER_MS + 1);
 }
 
 static size_t take_some(struct everdue_worker *worker, const struct everdue_task **tasks,
@@ -89,7 +101,7 @@ size_t everdue_worker_next_batch(struct everdue_worker *worker, const struct eve
         if (count > 0 || wait_ms == 0 || mailbox_is_stopping(&worker->mailbox))
             return count;
         /* A signal ends the wait, too: the caller may want to look at what it said. */
-        if (!worker_wait(worker, wait_ms < 0 ? -1 : rest_ms(until_us)))
+        if (!everdue_worker_wait(worker, -1, wait_ms < 0 ? -1 : rest_ms(until_us, now_us)))
             return 0;
         now_us = clock_now().mono_us;
     }
@@ -103,6 +115,9 @@ const struct everdue_task *everdue_worker_next(struct everdue_worker *worker, in
 
 int everdue_worker_fd(struct everdue_worker *worker)
 {
+    if (!worker->is_polled)
+        agent_leave_alone(worker->agent);
+    worker->is_polled = true;
     return worker->mailbox.caller_fd;
 }
 

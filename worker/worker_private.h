@@ -14,6 +14,7 @@ struct everdue_worker {
     struct report_sheet *sheet;  /* the reports in `outgoing` */
     int64_t every_us;
     uint32_t stop_timeout_ms;
+    bool is_polled; /* the caller waits for the descriptor, in its own way */
 
     /* copies of the options */
     char *endpoint;
@@ -30,9 +31,6 @@ struct lease *worker_take(struct everdue_worker *worker, int64_t mono_us);
 enum status worker_report(struct everdue_worker *worker, struct lease *lease,
                           const struct everdue_result *result, int64_t mono_us);
 void worker_flush(struct everdue_worker *worker);
-
-/* Wait until worker_take may have something, or the worker stops. Returns whether to look. */
-bool worker_wait(struct everdue_worker *worker, int wait_ms);
 
 /* everdue_worker_destroy with another time for what is unanswered. */
 void worker_close(struct everdue_worker **worker, uint32_t wait_ms);

@@ -3,6 +3,7 @@
 #include "clock.h"
 #include "status.h"
 
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -20,6 +21,8 @@ enum { TASKS_MAX = FAKE_ENDS_MAX, SESSIONS_MAX = 2 };
 struct everdue_worker {
     int fd;
     size_t place;
+    size_t asked_of; /* tasks that there were when the next was last asked for */
+    bool has_told_stop;
 };
 
 static struct fake {
@@ -185,6 +188,20 @@ int everdue_worker_fd(struct everdue_worker *worker)
     return worker->fd;
 }
 
+/* Tasks that were left where they are do not end it, nor does a stop that was told. */
+unsigned everdue_worker_wait(struct everdue_worker *worker, int fd, int wait_ms)
+{
+    struct pollfd one = {.fd = fd, .events = POLLIN};
+    bool has_new =
+        waiting_count(worker) > worker->asked_of || (fake.is_stopping && !worker->has_told_stop);
+
+    worker->has_told_stop = fake.is_stopping;
+    if (poll(&one, 1, has_new ? 0 : wait_ms) < 0)
+        return 0;
+    worker->asked_of = waiting_count(worker);
+    return (has_new ? EVERDUE_WAIT_TASKS : 0u) | (one.revents ? EVERDUE_WAIT_FD : 0u);
+}
+
 static bool has_unclaimed(void)
 {
     return waiting_count(&fake.sessions[0]) + waiting_count(&fake.sessions[1]) > 0;
@@ -217,6 +234,7 @@ size_t everdue_worker_next_batch(struct everdue_worker *worker, const struct eve
     (void)wait_ms;
     while (count < max && (tasks[count] = next_task(worker)))
         count++;
+    worker->asked_of = waiting_count(worker);
     return count;
 }
 

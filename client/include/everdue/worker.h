@@ -14,10 +14,12 @@
  * A worker owns a background thread that speaks with the broker: it keeps the session alive,
  * touches the leases of tasks that are queued or running (until `timeout_ms` from a run's begin),
  * keeps every report until the broker has acknowledged it, reconnects, and announces the leases it
- * still holds. The caller's thread only handles tasks. One caller thread a worker; several workers
- * a process.
+ * still holds. While the caller's thread waits in a call of this library, and when it reports, it
+ * does all that itself, which is quicker; once it has stayed away for 5 to 10 ms the background
+ * thread does. One caller thread a worker; several workers a process.
  *
- * Signals: the background thread blocks all of them. everdue_worker_run installs no handlers.
+ * Signals: the background thread blocks all of them. everdue_worker_run installs no handlers. The
+ * log function is called by either thread, by one at a time.
  */
 #ifndef EVERDUE_WORKER_H
 #define EVERDUE_WORKER_H
@@ -108,8 +110,19 @@ EVERDUE_API struct everdue_worker *everdue_worker_new(const struct everdue_worke
  * free. NULL is allowed; `*worker` becomes NULL. */
 EVERDUE_API void everdue_worker_destroy(struct everdue_worker **worker);
 
-/* A file descriptor that is readable while everdue_worker_next has something to return. */
+/* A file descriptor that is readable while everdue_worker_next has something to return. Once it was
+ * asked for, the background thread does all of the speaking: everdue_worker_wait is quicker. */
 EVERDUE_API int everdue_worker_fd(struct everdue_worker *worker);
+
+enum {
+    EVERDUE_WAIT_TASKS = 1, /* everdue_worker_next has something, or the worker stops */
+    EVERDUE_WAIT_FD = 2,    /* `fd` is readable */
+};
+
+/* Wait until something has come since everdue_worker_next was last asked, `fd` (or -1; an epoll
+ * descriptor stands for many) is readable, `wait_ms` has passed (-1: for ever), or a signal came.
+ * Returns which of the two it was, or both, or 0. For a loop with descriptors of its own. */
+EVERDUE_API unsigned everdue_worker_wait(struct everdue_worker *worker, int fd, int wait_ms);
 
 /* The next task that has not begun, waiting `wait_ms` at most (0: not at all, -1: for ever); its
  * run begins now. Borrowed until it is reported or given back. NULL when there is none, or the
