@@ -105,14 +105,6 @@ static void report_at_once(struct bench *bench, const struct effect *effect)
     check(step(bench, event) == STATUS_OK, "report");
 }
 
-/* As the server does. */
-static void fetch(const struct bench *bench, size_t from)
-{
-    size_t left = bench->effects.count - from;
-    uint32_t count = left < FETCH_MAX ? (uint32_t)left : FETCH_MAX;
-    sched_fetch_tasks(bench->sched, bench->effects.list + from, count);
-}
-
 /* --- by wire ---------------------------------------------------------------------------------- */
 
 /* Reads [version, type, and the array in which the items are, behind an id where there is one. */
@@ -137,8 +129,8 @@ static void write_tasks(struct bench *bench, size_t from, uint32_t count)
     wire_write_array(&bench->down, count);
     for (uint32_t i = 0; i < count; i++) {
         struct task task;
-        if (i % FETCH_MAX == 0)
-            fetch(bench, from + i);
+        if ((from + i) % FETCH_MAX == 0) /* as the server does */
+            sched_fetch_tasks(bench->sched, &bench->effects, from + i);
         check(effects[i].kind == EFFECT_TASK, "effect");
         check(sched_view_task(bench->sched, &effects[i], bench->now, &task), "task");
         task_write(&bench->down, &task);
@@ -185,8 +177,7 @@ static void take_reports(struct bench *bench)
     wire_write_array(&bench->down, count);
     for (uint32_t i = 0; i < count; i++) {
         if (i % FETCH_MAX == 0)
-            sched_fetch_leases(bench->sched, leases + i,
-                               count - i < FETCH_MAX ? count - i : FETCH_MAX);
+            sched_fetch_leases(bench->sched, leases, count, i);
         event.report = &bench->reports[i];
         wire_write_int(&bench->down, step(bench, event));
     }
@@ -224,7 +215,7 @@ static size_t turn(struct bench *bench)
         report_by_wire(bench, count);
     for (size_t i = 0; i < count && !bench->by_wire; i++) {
         if (i % FETCH_MAX == 0)
-            fetch(bench, i);
+            sched_fetch_tasks(bench->sched, &bench->effects, i);
         if (bench->effects.list[i].kind == EFFECT_TASK)
             report_at_once(bench, &bench->effects.list[i]);
     }

@@ -86,18 +86,21 @@ static const uint8_t *texts_begin(const uint8_t *body, struct body_header header
     return at;
 }
 
-void body_view_rest(const uint8_t *body, struct body_fields *fields)
+void body_view(const uint8_t *body, struct body_fields *fields)
 {
     struct body_header header = body_header(body);
+    *fields = (struct body_fields){
+        .key = body_key(body),
+        .payload = body_payload(body),
+        .every_us = number_at(body, BODY_EVERY),
+        .rank = number_at(body, BODY_RANK),
+        .once = header.parts & BODY_ONCE,
+        .parked_us = number_at(body, BODY_PARKED),
+    };
     struct bytes *const texts[TEXT_PARTS] = {&fields->group,       &fields->memo,
                                              &fields->note,        &fields->error,
                                              &fields->park_reason, &fields->last_worker};
     const uint8_t *at = texts_begin(body, header);
-    fields->every_us = number_at(body, BODY_EVERY);
-    fields->rank = number_at(body, BODY_RANK);
-    fields->parked_us = number_at(body, BODY_PARKED);
-    if (header.parts < BODY_GROUP)
-        return;
     for (int i = 0; i < TEXT_PARTS; i++)
         if (header.parts & text_parts[i]) {
             memcpy(&texts[i]->count, at, sizeof(uint32_t));

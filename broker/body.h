@@ -50,8 +50,9 @@ enum body_part {
 uint8_t *body_new(const struct body_fields *fields);
 
 /* Borrowed views; `body` is valid. */
-static inline void body_view(const uint8_t *body, struct body_fields *fields);
+void body_view(const uint8_t *body, struct body_fields *fields);
 static inline struct bytes body_key(const uint8_t *body);
+static inline struct bytes body_payload(const uint8_t *body);
 /* Whether any of these parts is there. */
 static inline bool body_has(const uint8_t *body, unsigned parts);
 int64_t body_rank(const uint8_t *body);
@@ -90,20 +91,11 @@ static inline bool body_has(const uint8_t *body, unsigned parts)
     return body_header(body).parts & parts;
 }
 
-/* Fills in what stands behind the payload. */
-void body_view_rest(const uint8_t *body, struct body_fields *fields);
-
-static inline void body_view(const uint8_t *body, struct body_fields *fields)
+static inline struct bytes body_payload(const uint8_t *body)
 {
     struct body_header header = body_header(body);
     const uint8_t *payload = body + sizeof(header) + header.key_bytes;
-    *fields = (struct body_fields){
-        .key = {body + sizeof(header), header.key_bytes},
-        .payload = {header.parts & BODY_PAYLOAD ? payload : NULL, header.payload_bytes},
-        .once = header.parts & BODY_ONCE,
-    };
-    if (header.parts & ~(unsigned)(BODY_PAYLOAD | BODY_ONCE))
-        body_view_rest(body, fields);
+    return (struct bytes){header.parts & BODY_PAYLOAD ? payload : NULL, header.payload_bytes};
 }
 
 #endif

@@ -237,15 +237,18 @@ enum status sched_load_end(struct sched *sched, struct moment now);
 
 /* --- looking ---------------------------------------------------------------------------------- */
 
-/* These leases are about to be stepped: what that needs of memory is asked for now, all of it
- * together, instead of waited for one by one. Changes nothing. `count` up to FETCH_MAX. */
+/* These leases are about to be stepped, in this order, and `at` is next, a multiple of FETCH_MAX:
+ * what so many of them need of memory is asked for now, all of it together, instead of waited for
+ * one by one; and what leads there for those behind them. Changes nothing. */
 enum { FETCH_MAX = 32 };
-void sched_fetch_leases(const struct sched *sched, const uint64_t *numbers, uint32_t count);
+void sched_fetch_leases(const struct sched *sched, const uint64_t *numbers, uint32_t count,
+                        uint32_t at);
 
 /* The same for tasks that are about to be viewed, with other effects among them. */
-void sched_fetch_tasks(const struct sched *sched, const struct effect *effects, uint32_t count);
+void sched_fetch_tasks(const struct sched *sched, const struct effects *effects, size_t at);
 
-/* The same for the keys of the next events, which are like this one: PUT or SYNC_ITEM. */
+/* The same for the keys of the next events, FETCH_MAX at most, which are like this one: PUT or
+ * SYNC_ITEM. */
 void sched_fetch_keys(const struct sched *sched, const struct event *event,
                       const struct bytes *keys, uint32_t count);
 

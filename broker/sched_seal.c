@@ -100,17 +100,32 @@ static bool seal_rows(struct sched *sched, struct store_batch *batch)
     return !meta_write_row(sched, batch);
 }
 
-enum status sched_seal(struct sched *sched, struct store_batch *batch)
+/* A batch that drops needs none of it: bodies stay marked as changed then, which nobody asks. */
+static bool seal_records(struct sched *sched, struct store_batch *batch)
 {
     unsigned parity = sched->parity;
-    assert(sched->dirty_count[parity ^ 1] == 0);
     for (uint32_t i = 0; i < sched->dirty_count[parity]; i++)
         if (!seal_record(batch, record_at(sched, sched->dirty[parity][i])))
-            return STATUS_NO_MEMORY;
-    if (!seal_rows(sched, batch))
-        return STATUS_NO_MEMORY;
+            return false;
+    return true;
+}
+
+static void clear_cold(struct sched *sched)
+{
+    unsigned parity = sched->parity;
     for (uint32_t i = 0; i < sched->dirty_count[parity]; i++)
         record_clear_flag(record_at(sched, sched->dirty[parity][i]), FLAG_COLD);
+}
+
+enum status sched_seal(struct sched *sched, struct store_batch *batch)
+{
+    assert(sched->dirty_count[sched->parity ^ 1] == 0);
+    if (!batch->drops && !seal_records(sched, batch))
+        return STATUS_NO_MEMORY;
+    if (!seal_rows(sched, batch))
+        return STATUS_NO_MEMORY;
+    if (!batch->drops)
+        clear_cold(sched);
     for (uint32_t i = 0; i < sched->queue_count; i++)
         sched->queues[i]->is_dirty = false;
     store_batch_clear(sched->rows);

@@ -2,27 +2,97 @@
 
 #include "sched_internal.h"
 
-/* --- tasks and records ------------------------------------------------------------------------ */
+/* --- fetching ahead --------------------------------------------------------------------------- */
 
-void sched_fetch_leases(const struct sched *sched, const uint64_t *numbers, uint32_t count)
+/* Always in line: gcc takes a function that does nothing else for one without effect. */
+#define FETCH __attribute__((always_inline)) static inline
+
+/* The end of the group that begins at `from`, in a list of `count`. */
+static size_t group_end(size_t from, size_t count)
 {
-    uint32_t ids[FETCH_MAX];
-    assert(count <= FETCH_MAX);
-    for (uint32_t i = 0; i < count; i++)
-        ids[i] = lease_find(sched, numbers[i]); /* in the cache, for it is not long since */
-    for (uint32_t i = 0; i < count; i++)
-        if (ids[i] != SLAB_NONE && lease_at(sched, ids[i])->record != SLAB_NONE)
-            record_fetch(sched, lease_at(sched, ids[i])->record);
-    for (uint32_t i = 0; i < count; i++)
-        if (ids[i] != SLAB_NONE && lease_at(sched, ids[i])->record != SLAB_NONE)
-            record_fetch_body(sched, lease_at(sched, ids[i])->record);
+    return count < from + FETCH_MAX ? count : from + FETCH_MAX;
 }
 
-void sched_fetch_tasks(const struct sched *sched, const struct effect *effects, uint32_t count)
+/* The record of a live lease; SLAB_NONE. */
+static uint32_t leased_record(const struct sched *sched, uint64_t number)
 {
-    for (uint32_t i = 0; i < count; i++)
-        if (effects[i].kind == EFFECT_TASK) /* its record is in the cache: it was just granted */
-            record_fetch_body(sched, effects[i].record);
+    uint32_t id = lease_find(sched, number);
+    return id == SLAB_NONE ? SLAB_NONE : lease_at(sched, id)->record;
+}
+
+/* Each step needs what the one before it asked for, so it comes a group later. */
+FETCH void fetch_leases(const struct sched *sched, const uint64_t *numbers, size_t count,
+                        size_t from)
+{
+    size_t end = group_end(from, count);
+    for (size_t i = from; i < end; i++) {
+        uint32_t id = table_head_first(&sched->live, numbers[i]);
+        if (id != SLAB_NONE)
+            __builtin_prefetch(lease_at(sched, id));
+    }
+}
+
+FETCH void fetch_records(const struct sched *sched, const uint64_t *numbers, size_t count,
+                         size_t from)
+{
+    size_t end = group_end(from, count);
+    for (size_t i = from; i < end; i++) {
+        uint32_t slot = leased_record(sched, numbers[i]);
+        if (slot != SLAB_NONE)
+            record_fetch(sched, slot);
+    }
+}
+
+/* Of a body a report needs the header and the key. */
+FETCH void fetch_keys(const struct sched *sched, const uint64_t *numbers, size_t count, size_t from)
+{
+    size_t end = group_end(from, count);
+    for (size_t i = from; i < end; i++) {
+        uint32_t slot = leased_record(sched, numbers[i]);
+        if (slot != SLAB_NONE)
+            record_fetch_key(sched, slot);
+    }
+}
+
+void sched_fetch_leases(const struct sched *sched, const uint64_t *numbers, uint32_t count,
+                        uint32_t at)
+{
+    if (at == 0) {
+        fetch_leases(sched, numbers, count, 0);
+        fetch_leases(sched, numbers, count, FETCH_MAX);
+        fetch_records(sched, numbers, count, 0);
+    }
+    fetch_leases(sched, numbers, count, at + 2 * FETCH_MAX);
+    fetch_records(sched, numbers, count, at + FETCH_MAX);
+    fetch_keys(sched, numbers, count, at);
+}
+
+FETCH void fetch_task_records(const struct sched *sched, const struct effects *effects, size_t from)
+{
+    size_t end = group_end(from, effects->count);
+    for (size_t i = from; i < end; i++)
+        if (effects->list[i].kind == EFFECT_TASK)
+            record_fetch(sched, effects->list[i].record);
+}
+
+FETCH void fetch_task_bodies(const struct sched *sched, const struct effects *effects, size_t from)
+{
+    size_t end = group_end(from, effects->count);
+    for (size_t i = from; i < end; i++) {
+        const struct effect *effect = &effects->list[i];
+        if (effect->kind != EFFECT_TASK || record_at(sched, effect->record)->where != PLACE_LEASED)
+            continue;
+        record_fetch_body(sched, effect->record);
+        __builtin_prefetch(lease_at(sched, record_lease(sched, effect->record)));
+    }
+}
+
+void sched_fetch_tasks(const struct sched *sched, const struct effects *effects, size_t at)
+{
+    if (at == 0)
+        fetch_task_records(sched, effects, 0);
+    fetch_task_records(sched, effects, at + FETCH_MAX);
+    fetch_task_bodies(sched, effects, at);
 }
 
 void sched_fetch_keys(const struct sched *sched, const struct event *event,
@@ -57,6 +127,8 @@ void sched_fetch_keys(const struct sched *sched, const struct event *event,
         record_fetch_body(sched, slots[i]);
 }
 
+/* --- tasks and records ------------------------------------------------------------------------ */
+
 static uint32_t queue_index(const struct session *session, uint32_t queue)
 {
     uint32_t i = 0;
@@ -74,6 +146,29 @@ static uint32_t lease_of(const struct sched *sched, const struct effect *effect)
     return lease_at(sched, id)->number == effect->number ? id : SLAB_NONE;
 }
 
+/* What a body rarely has. */
+static void view_body_rest(const uint8_t *body, struct task *task)
+{
+    struct body_fields fields;
+    body_view(body, &fields);
+    task->memo = fields.memo;
+    task->group = fields.group;
+    task->every_us = fields.every_us;
+    task->rank = fields.rank;
+}
+
+static void view_body(const uint8_t *body, struct task *task)
+{
+    const struct bytes absent = {NULL, 0};
+    task->name.key = body_key(body);
+    task->payload = body_payload(body);
+    task->once = body_has(body, BODY_ONCE);
+    task->memo = task->group = absent;
+    task->every_us = task->rank = 0;
+    if (body_has(body, ~(unsigned)(BODY_PAYLOAD | BODY_ONCE)))
+        view_body_rest(body, task);
+}
+
 bool sched_view_task(const struct sched *sched, const struct effect *effect, struct moment now,
                      struct task *task)
 {
@@ -82,26 +177,16 @@ bool sched_view_task(const struct sched *sched, const struct effect *effect, str
     if (id == SLAB_NONE || session == SLAB_NONE)
         return false;
     const struct record *record = record_at(sched, effect->record);
-    struct body_fields fields;
-    body_view(record->body, &fields);
     int64_t lateness_us = now.wall_us - (int64_t)record->due_us;
-    *task = (struct task){
-        .name = {.queue = queue_index(session_at(sched, session), record->queue),
-                 .key = fields.key,
-                 .lease = effect->number},
-        .state = record->state,
-        .due_us = (int64_t)record->due_us,
-        .lateness_us = lateness_us > 0 ? lateness_us : 0,
-        .failures = record->failures,
-        .crashes = record->crashes,
-        .lease_ms = (uint32_t)(lease_at(sched, id)->lease_us / US_PER_MS),
-        .payload = fields.payload,
-        .memo = fields.memo,
-        .group = fields.group,
-        .every_us = fields.every_us,
-        .rank = fields.rank,
-        .once = fields.once,
-    };
+    task->name.queue = queue_index(session_at(sched, session), record->queue);
+    task->name.lease = effect->number;
+    task->state = record->state;
+    task->due_us = (int64_t)record->due_us;
+    task->lateness_us = lateness_us > 0 ? lateness_us : 0;
+    task->failures = record->failures;
+    task->crashes = record->crashes;
+    task->lease_ms = (uint32_t)(lease_at(sched, id)->lease_us / US_PER_MS);
+    view_body(record->body, task);
     return true;
 }
 

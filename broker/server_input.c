@@ -219,27 +219,20 @@ static void step_item(struct server *server, const struct event *event)
     wire_write_int(&server->out, sched_step(server->sched, event, &server->effects));
 }
 
-/* What the next reports are about is asked for from memory together. */
-static void fetch_reports(const struct server *server, uint32_t from, uint32_t end)
-{
-    uint64_t numbers[FETCH_MAX];
-    uint32_t count = 0;
-    for (uint32_t i = from; i < end && count < FETCH_MAX; i++)
-        numbers[count++] = server->items[i].report.name.lease;
-    sched_fetch_leases(server->sched, numbers, count);
-}
-
 static void on_report(struct server *server, struct request *request)
 {
+    uint64_t leases[ITEMS_MAX];
     uint32_t count;
     request->id = wire_read_uint(&request->reader);
     if (!input_items(server, request, item_report, &count))
         return;
+    for (uint32_t i = 0; i < count; i++)
+        leases[i] = server->items[i].report.name.lease;
     struct event event = input_event(server, request, EVENT_REPORT);
     output_begin_statuses(server, request, count);
     for (uint32_t i = 0; i < count; i++) {
-        if (i % FETCH_MAX == 0)
-            fetch_reports(server, i, count);
+        if (i % FETCH_MAX == 0) /* what the next reports are about is asked for together */
+            sched_fetch_leases(server->sched, leases, count, i);
         event.report = &server->items[i].report;
         step_item(server, &event);
     }

@@ -277,19 +277,13 @@ static void carry_out(struct server *server, struct parcel *parcel, const struct
     }
 }
 
-static uint32_t fetch_count(const struct effects *effects, size_t from)
-{
-    size_t left = effects->count - from;
-    return left < FETCH_MAX ? (uint32_t)left : FETCH_MAX;
-}
-
 void output_effects(struct server *server)
 {
     struct parcel parcel = {.first = NULL};
     const struct effects *effects = &server->effects;
     for (size_t i = 0; i < effects->count; i++) {
         if (i % FETCH_MAX == 0) /* what the next tasks are about is asked for together */
-            sched_fetch_tasks(server->sched, effects->list + i, fetch_count(effects, i));
+            sched_fetch_tasks(server->sched, effects, i);
         carry_out(server, &parcel, &effects->list[i]);
     }
     end_parcel(server, &parcel);

@@ -71,6 +71,8 @@ bool storage_open(struct server *server)
     server->batch = store_batch_new();
     enum status status = server->batch ? STATUS_OK : STATUS_NO_MEMORY;
     if (!status)
+        server->batch->drops = server->store->drops_batches;
+    if (!status)
         status = store_load(server->store, &visitor);
     if (!status)
         status = sched_load_end(server->sched, server->now);

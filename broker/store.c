@@ -55,6 +55,8 @@ void store_batch_clear(struct store_batch *batch)
 bool store_batch_add_state(struct store_batch *batch, const struct store_state *state)
 {
     assert(state->number >= 1);
+    if (batch->drops)
+        return true;
     void *states = batch->states;
     if (!reserve(&states, &batch->state_room, batch->state_count + 1, sizeof(*state)))
         return false;
@@ -82,6 +84,8 @@ bool store_batch_add_row(struct store_batch *batch, const struct store_row *row,
 {
     assert((unsigned)row->table < STORE_TABLE_COUNT);
     assert(!row->remove || row->count == 0);
+    if (batch->drops)
+        return true;
     if (!store_batch_reserve(batch, 1, row->count))
         return false;
     struct store_row *added = &batch->rows[batch->row_count++];

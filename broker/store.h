@@ -85,12 +85,13 @@ struct store_batch {
     size_t byte_count, byte_room;
     enum status status; /* set by the store when it is done */
     void *user;         /* the caller's: answers to release */
+    bool drops;         /* for a store that reads no batches: what is added is dropped */
     struct store_batch *next;
 };
 
 struct store_batch *store_batch_new(void);
 void store_batch_destroy(struct store_batch **batch);
-/* Forget the content, keep the memory. */
+/* Forget the content, keep the memory, and whether it drops. */
 void store_batch_clear(struct store_batch *batch);
 /* On failure (memory) false, nothing added. */
 bool store_batch_add_state(struct store_batch *batch, const struct store_state *state);
@@ -152,6 +153,7 @@ struct store {
     uint8_t
         id[STORE_ID_BYTES];    /* identity: new for each memory store, directory, restored backup */
     struct store_fence fence;  /* as found at open: epoch already raised by one and durable */
+    bool drops_batches;        /* it reads no batches: the caller's may be made to drop, too */
     char why[STORE_WHY_BYTES]; /* see store_why */
 };
 

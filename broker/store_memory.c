@@ -109,6 +109,7 @@ enum status store_open_memory(struct store **store)
     if (!memory)
         return STATUS_NO_MEMORY;
     memory->store.backend = &memory_backend;
+    memory->store.drops_batches = true;
     memory->store.fence.epoch = 1;
     if (getrandom(memory->store.id, sizeof(memory->store.id), 0) !=
             (ssize_t)sizeof(memory->store.id) ||

@@ -72,6 +72,14 @@ static inline uint32_t *table_head(const struct table *table, uint32_t bucket)
                 ->segments[bucket >> TABLE_SEGMENT_BITS][bucket & ((1u << TABLE_SEGMENT_BITS) - 1)];
 }
 
+/* The first of the chain in which this hash would be, whether it has it or not; SLAB_NONE. */
+static inline uint32_t table_head_first(const struct table *table, uint64_t hash)
+{
+    if (!table->bucket_count)
+        return SLAB_NONE;
+    return *table_head(table, table_bucket(table, (uint32_t)hash));
+}
+
 /* Ask for the memory that finding this hash needs: for many hashes the heads of their chains first,
  * then the links, so that all of it comes together. The table has buckets. (Always in line: gcc
  * takes a function that does nothing else for one without effect.) */

@@ -34,7 +34,7 @@ static void fetch(const struct story *story, const struct event *event)
     if (event->kind == EVENT_SYNC_ITEM)
         sched_fetch_keys(story->sched, event, &event->sync_item.put->key, 1);
     if (event->kind == EVENT_REPORT)
-        sched_fetch_leases(story->sched, &event->report->name.lease, 1);
+        sched_fetch_leases(story->sched, &event->report->name.lease, 1, 0);
 }
 
 static enum status step(struct story *story, struct event *event)

@@ -362,6 +362,28 @@ static void a_second_open_is_locked_and_told_by_whom(void **state)
 
 /* --- memory ---------------------------------------------------------------------------------- */
 
+static void a_batch_that_drops_holds_nothing_and_is_still_committed(void **state)
+{
+    struct store *store = NULL;
+    (void)state;
+    assert_int_equal(store_open_memory(&store), STATUS_OK);
+    assert_true(store->drops_batches);
+    struct store_batch *batch = store_batch_new();
+    batch->drops = store->drops_batches;
+    add_state(batch, 1, 2);
+    add_row(batch, STORE_RECORDS, 1, 0, "body");
+    assert_int_equal(batch->state_count, 0);
+    assert_int_equal(batch->row_count, 0);
+    assert_null(batch->states);
+    assert_null(batch->rows);
+    struct store_fence fence = store->fence;
+    assert_int_equal(help_commit(store, &fence, batch), STATUS_OK);
+    store_batch_clear(batch);
+    assert_true(batch->drops);
+    store_batch_destroy(&batch);
+    store_destroy(&store);
+}
+
 static void the_memory_store_is_done_at_once_and_new_each_time(void **state)
 {
     (void)state;
@@ -402,6 +424,7 @@ int main(void)
         STORE_TEST(each_open_raises_the_epoch_and_keeps_identity_and_sequence),
         STORE_TEST(a_second_open_is_locked_and_told_by_whom),
         STORE_TEST(the_memory_store_is_done_at_once_and_new_each_time),
+        STORE_TEST(a_batch_that_drops_holds_nothing_and_is_still_committed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
