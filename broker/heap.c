@@ -12,6 +12,7 @@
 void heap_init(struct heap *heap, struct slab *items)
 {
     memset(heap, 0, sizeof(*heap));
+    shelves_init(&heap->shelves, items);
     heap->items = items;
 }
 
@@ -25,6 +26,7 @@ void heap_release(struct heap *heap)
     free(heap->segments);
     free(heap->ranks);
     run_release(&heap->run);
+    shelves_release(&heap->shelves);
     heap_init(heap, heap->items);
 }
 
@@ -33,18 +35,13 @@ static void set(struct heap *heap, uint32_t position, struct entry entry)
     *node_at(heap, position) = entry.node;
     if (heap->ranks)
         *rank_at(heap, position) = entry.rank;
-    *slab_place(heap->items, item_of(entry.node)) = position;
+    *slab_place(heap->items, node_item(entry.node)) = position;
 }
 
 static void set_node(struct heap *heap, uint32_t position, struct heap_node node)
 {
     *node_at(heap, position) = node;
-    *slab_place(heap->items, item_of(node)) = position;
-}
-
-static uint32_t parent_of(uint32_t position)
-{
-    return (position + 8) / ARITY;
+    *slab_place(heap->items, node_item(node)) = position;
 }
 
 /* --- moving without ranks: what nearly every heap does ---------------------------------------- */
@@ -171,10 +168,9 @@ static bool add_segment(struct heap *heap)
     return true;
 }
 
-bool heap_reserve(struct heap *heap, uint32_t count)
+static bool tree_reserve(struct heap *heap, uint32_t count)
 {
-    uint64_t end = (uint64_t)count + ROOT;
-    uint32_t wanted = (uint32_t)((end + SEGMENT_NODES - 1) >> HEAP_SEGMENT_BITS);
+    uint32_t wanted = (count + ROOT + SEGMENT_NODES - 1) >> HEAP_SEGMENT_BITS;
     if (wanted > heap->segment_room) {
         uint32_t room = wanted * 2;
         struct heap_node **segments = realloc(heap->segments, room * sizeof(*segments));
@@ -193,12 +189,42 @@ bool heap_reserve(struct heap *heap, uint32_t count)
     return true;
 }
 
+/* Room is counted as there is: whoever asks for one more at each push is answered by a comparison.
+ */
+static bool reserve_tree_alone(struct heap *heap, uint32_t count)
+{
+    if (!tree_reserve(heap, count))
+        return false;
+    uint32_t room = (heap->segment_count << HEAP_SEGMENT_BITS) - ROOT;
+    heap->room = heap->ranks || room < SHELVES_TREE_NODES ? room : SHELVES_TREE_NODES;
+    return true;
+}
+
+/* Without ranks a tree has SHELVES_TREE_NODES at most. */
+bool heap_reserve(struct heap *heap, uint32_t count)
+{
+    if (count <= heap->room)
+        return true;
+    if (count > HEAP_NODES_MAX)
+        return false;
+    if (heap->ranks || count <= SHELVES_TREE_NODES)
+        return reserve_tree_alone(heap, count);
+    uint32_t room = (count + SHELVES_TREE_NODES - 1) / SHELVES_TREE_NODES * SHELVES_TREE_NODES;
+    if (!tree_reserve(heap, SHELVES_TREE_NODES) || !shelves_reserve(&heap->shelves, room))
+        return false;
+    heap->room = room;
+    return true;
+}
+
+/* What is on the shelves leaves them when it is first, but nothing is laid there any more: the tree
+ * needs room for all. */
 bool heap_use_ranks(struct heap *heap)
 {
     if (heap->ranks)
         return true;
-    uint32_t room = heap->segment_room ? heap->segment_room : 1;
-    int64_t **ranks = calloc(room, sizeof(*ranks));
+    if (!tree_reserve(heap, heap->room > 0 ? heap->room : 1))
+        return false;
+    int64_t **ranks = calloc(heap->segment_room, sizeof(*ranks));
     if (!ranks)
         return false;
     for (uint32_t i = 0; i < heap->segment_count; i++) {
@@ -211,11 +237,10 @@ bool heap_use_ranks(struct heap *heap)
         return false;
     }
     heap->ranks = ranks;
-    heap->segment_room = room;
-    if (!heap->segments)
-        heap->segment_room = 0;
     return true;
 }
+
+/* --- pushing ---------------------------------------------------------------------------------- */
 
 static struct heap_node make_node(struct heap *heap, uint32_t item, int64_t time_us)
 {
@@ -240,26 +265,52 @@ static void tree_push(struct heap *heap, struct entry entry)
         sift_node_up(heap, position, entry.node);
 }
 
-/* False: it does not come in order, or there is no memory. The tree has room for it. */
+/* False: it does not come in order, or there is no memory; the others have room for it. */
 static bool run_push(struct heap *heap, struct entry entry)
 {
     uint32_t index;
-    if (entry.rank || !run_takes(&heap->run, entry.node) ||
-        !run_add(&heap->run, entry.node, &index))
+    if (entry.rank || (heap->run.count >= HEAP_RUN_MAX && !heap->ranks))
         return false;
-    *slab_place(heap->items, item_of(entry.node)) = index | IN_RUN;
+    if (!run_takes(&heap->run, entry.node) || !run_add(&heap->run, entry.node, &index))
+        return false;
+    *slab_place(heap->items, node_item(entry.node)) = index | IN_RUN;
     return true;
+}
+
+static void lay_tree(struct heap *heap)
+{
+    struct heap_node nodes[SHELVES_TREE_NODES];
+    for (uint32_t i = 0; i < SHELVES_TREE_NODES; i++)
+        nodes[i] = *node_at(heap, ROOT + i);
+    shelves_lay(&heap->shelves, nodes);
+    heap->tree_count = 0;
+}
+
+/* To the shelves or the tree, which is laid on shelves when it is full. */
+static void put(struct heap *heap, struct entry entry)
+{
+    if (heap->ranks) {
+        tree_push(heap, entry);
+        return;
+    }
+    if (heap->tree_count == SHELVES_TREE_NODES)
+        lay_tree(heap);
+    if (shelves_takes(&heap->shelves, entry.node))
+        shelves_push(&heap->shelves, entry.node);
+    else
+        tree_push(heap, entry);
 }
 
 void heap_push_ranked(struct heap *heap, uint32_t item, int64_t rank, int64_t time_us)
 {
     assert(rank == 0 || heap->ranks);
+    assert(heap->count < heap->room);
     if (heap->count == 0)
         heap->serial = 0;
     heap->count++;
     struct entry entry = {rank, make_node(heap, item, time_us)};
     if (!run_push(heap, entry))
-        tree_push(heap, entry);
+        put(heap, entry);
 }
 
 void heap_push(struct heap *heap, uint32_t item, int64_t time_us)
@@ -267,20 +318,55 @@ void heap_push(struct heap *heap, uint32_t item, int64_t time_us)
     heap_push_ranked(heap, item, 0, time_us);
 }
 
-static struct heap_node first_node(const struct heap *heap)
+/* --- the first -------------------------------------------------------------------------------- */
+
+enum part { PART_TREE, PART_RUN, PART_SHELVES };
+
+/* The part that has the first, which becomes `*node`. There must be one. Nodes of run and shelves
+ * have rank 0. */
+static enum part find_first(const struct heap *heap, struct heap_node *node)
 {
-    return first_is_in_run(heap) ? run_first(&heap->run) : *node_at(heap, ROOT);
+    enum part part = PART_TREE;
+    if (heap->run.count) {
+        *node = run_first(&heap->run);
+        part = PART_RUN;
+    }
+    if (heap->shelves.count) {
+        struct heap_node other = shelves_first(&heap->shelves);
+        if (part == PART_TREE || node_is_before(other, *node)) {
+            *node = other;
+            part = PART_SHELVES;
+        }
+    }
+    if (heap->tree_count) {
+        struct entry root = entry_at(heap, ROOT);
+        if (part == PART_TREE || is_before(root, (struct entry){0, *node})) {
+            *node = root.node;
+            part = PART_TREE;
+        }
+    }
+    return part;
 }
 
 uint32_t heap_first(const struct heap *heap)
 {
-    return heap->count ? item_of(first_node(heap)) : SLAB_NONE;
+    struct heap_node node;
+    if (heap->count == 0)
+        return SLAB_NONE;
+    find_first(heap, &node);
+    return node_item(node);
 }
 
 int64_t heap_first_time(const struct heap *heap)
 {
-    return heap->count ? (int64_t)(first_node(heap).high >> 12) : TIME_US_NEVER;
+    struct heap_node node;
+    if (heap->count == 0)
+        return TIME_US_NEVER;
+    find_first(heap, &node);
+    return (int64_t)(node.high >> 12);
 }
+
+/* --- taking out ------------------------------------------------------------------------------- */
 
 /* Put `entry` where `position` became free, upwards or downwards. */
 static void settle(struct heap *heap, uint32_t position, struct entry entry)
@@ -294,14 +380,6 @@ static void settle(struct heap *heap, uint32_t position, struct entry entry)
         sift_node_up(heap, position, entry.node);
     else
         sift_node_down(heap, position, entry.node);
-}
-
-uint32_t heap_pop(struct heap *heap)
-{
-    uint32_t item = heap_first(heap);
-    if (item != SLAB_NONE)
-        heap_remove(heap, item);
-    return item;
 }
 
 static void tree_remove(struct heap *heap, uint32_t position)
@@ -320,8 +398,26 @@ static void thin_run(struct heap *heap)
     for (int i = 0; i < 2 && run_is_sparse(&heap->run); i++) {
         struct heap_node node = run_first(&heap->run);
         run_remove(&heap->run, heap->run.begin);
-        tree_push(heap, (struct entry){0, node});
+        put(heap, (struct entry){0, node});
     }
+}
+
+uint32_t heap_pop(struct heap *heap)
+{
+    struct heap_node node;
+    if (heap->count == 0)
+        return SLAB_NONE;
+    enum part part = find_first(heap, &node);
+    heap->count--;
+    if (part == PART_SHELVES) {
+        shelves_remove(&heap->shelves, heap->shelves.front_begin);
+    } else if (part == PART_TREE) {
+        tree_remove(heap, ROOT);
+    } else {
+        run_remove(&heap->run, heap->run.begin);
+        thin_run(heap);
+    }
+    return node_item(node);
 }
 
 void heap_remove(struct heap *heap, uint32_t item)
@@ -334,14 +430,19 @@ void heap_remove(struct heap *heap, uint32_t item)
         thin_run(heap);
         return;
     }
-    assert(item_of(*node_at(heap, place)) == item);
+    if (place & IN_SHELVES) {
+        shelves_remove(&heap->shelves, place & ~IN_SHELVES);
+        return;
+    }
+    assert(node_item(*node_at(heap, place)) == item);
     tree_remove(heap, place);
 }
 
 void heap_move(struct heap *heap, uint32_t item, int64_t time_us)
 {
     uint32_t place = *slab_place(heap->items, item);
-    int64_t rank = heap->ranks && !(place & IN_RUN) ? *rank_at(heap, place) : 0;
+    bool is_in_tree = !(place & (IN_RUN | IN_SHELVES));
+    int64_t rank = heap->ranks && is_in_tree ? *rank_at(heap, place) : 0;
     heap_remove(heap, item);
     heap_push_ranked(heap, item, rank, time_us);
 }

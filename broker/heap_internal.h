@@ -2,6 +2,7 @@
  *
  *   heap.c       pushed, removed, moved
  *   heap_walk.c  looking ahead
+ *   heap_check.c what must hold
  */
 #ifndef EVERDUE_HEAP_INTERNAL_H
 #define EVERDUE_HEAP_INTERNAL_H
@@ -16,8 +17,11 @@ enum {
     ROOT = 3,
 };
 
-/* The place of an item in the run: its index, of which 31 bits tell all (a run is shorter). */
+/* The place of an item in the run: its index, of which 31 bits tell all (a run is shorter). One on
+ * the shelves has IN_SHELVES (shelves.h); one in the tree neither. */
 #define IN_RUN ((uint32_t)1 << 31)
+
+_Static_assert(HEAP_NODES_MAX < IN_SHELVES / 2, "positions have 30 bits");
 
 /* A node in hand, with its rank. */
 struct entry {
@@ -43,22 +47,14 @@ static inline struct entry entry_at(const struct heap *heap, uint32_t position)
     };
 }
 
-static inline uint32_t item_of(struct heap_node node)
-{
-    return (uint32_t)node.low;
-}
-
 static inline bool is_before(struct entry a, struct entry b)
 {
     return a.rank == b.rank ? node_is_before(a.node, b.node) : a.rank < b.rank;
 }
 
-/* Whether the first of all is in the run, whose nodes have rank 0. There must be one. */
-static inline bool first_is_in_run(const struct heap *heap)
+static inline uint32_t parent_of(uint32_t position)
 {
-    if (heap->run.count == 0 || heap->tree_count == 0)
-        return heap->run.count != 0;
-    return is_before((struct entry){0, run_first(&heap->run)}, entry_at(heap, ROOT));
+    return (position + 8) / ARITY;
 }
 
 static inline uint32_t first_child_of(uint32_t position)

@@ -39,23 +39,36 @@ static uint32_t walk_pop(struct heap_walk *walk)
     }
 }
 
+static void walk_part(struct heap_walk *walk)
+{
+    walk->next = 0;
+    walk->node_count = shelves_next(&walk->heap->shelves, &walk->part, walk->nodes);
+}
+
 bool heap_walk_begin(struct heap_walk *walk, const struct heap *heap)
 {
-    *walk = (struct heap_walk){.heap = heap, .room = 64};
+    *walk = (struct heap_walk){.heap = heap, .room = 64, .index = heap->run.begin};
     walk->positions = malloc(walk->room * sizeof(uint32_t));
-    if (!walk->positions)
+    if (heap->shelves.count)
+        walk->nodes = malloc(SHELF_NODES * sizeof(*walk->nodes));
+    if (!walk->positions || (heap->shelves.count && !walk->nodes)) {
+        heap_walk_end(walk);
         return false;
-    walk->index = heap->run.begin;
+    }
     if (heap->tree_count)
         walk_push(walk, ROOT);
+    if (walk->nodes)
+        walk_part(walk);
     return true;
 }
 
 void heap_walk_end(struct heap_walk *walk)
 {
     free(walk->positions);
+    free(walk->nodes);
     walk->positions = NULL;
-    walk->count = 0;
+    walk->nodes = NULL;
+    walk->count = walk->node_count = 0;
 }
 
 /* The next of the tree is gone past: its children may be next. False: no memory. */
@@ -75,19 +88,42 @@ static bool walk_tree(struct heap_walk *walk)
     return true;
 }
 
+/* The next of run and shelves, whose ranks are 0. False: there is none. */
+static bool walk_look(struct heap_walk *walk, struct heap_node *node)
+{
+    bool has_run = run_next(&walk->heap->run, &walk->index, node);
+    walk->is_in_run = has_run;
+    if (walk->next == walk->node_count)
+        return has_run;
+    if (has_run && node_is_before(*node, walk->nodes[walk->next]))
+        return true;
+    *node = walk->nodes[walk->next];
+    walk->is_in_run = false;
+    return true;
+}
+
+/* It is gone past. */
+static void walk_pass(struct heap_walk *walk)
+{
+    if (walk->is_in_run)
+        walk->index++;
+    else if (++walk->next == walk->node_count)
+        walk_part(walk);
+}
+
 uint32_t heap_walk_next(struct heap_walk *walk)
 {
     struct heap_node node;
-    bool has_run = run_next(&walk->heap->run, &walk->index, &node);
+    bool has_node = walk_look(walk, &node);
     if (walk->count) {
         struct entry entry = entry_at(walk->heap, walk->positions[0]);
-        if (!has_run || is_before(entry, (struct entry){0, node}))
-            return walk_tree(walk) ? item_of(entry.node) : SLAB_NONE;
+        if (!has_node || is_before(entry, (struct entry){0, node}))
+            return walk_tree(walk) ? node_item(entry.node) : SLAB_NONE;
     }
-    if (!has_run)
+    if (!has_node)
         return SLAB_NONE;
-    walk->index++;
-    return item_of(node);
+    walk_pass(walk);
+    return node_item(node);
 }
 
 uint32_t heap_peek(const struct heap *heap, uint32_t *items, uint32_t max)

@@ -9,9 +9,6 @@ enum {
     LENGTH_BITS_MAX = 30, /* so that indices can be compared after they began anew */
 };
 
-/* No node has this item (slab.h). */
-#define GAP UINT32_MAX
-
 void run_release(struct run *run)
 {
     for (uint32_t i = 0; i < run->segment_room; i++)
@@ -38,7 +35,7 @@ static struct heap_node *node_at(const struct run *run, uint32_t index)
 
 static bool is_gap(const struct run *run, uint32_t index)
 {
-    return (uint32_t)node_at(run, index)->low == GAP;
+    return node_is_gap(*node_at(run, index));
 }
 
 /* --- room ------------------------------------------------------------------------------------- */
@@ -98,7 +95,7 @@ bool run_takes(const struct run *run, struct heap_node node)
 bool run_add(struct run *run, struct heap_node node, uint32_t *index)
 {
     assert(run_takes(run, node));
-    assert((uint32_t)node.low != GAP);
+    assert(!node_is_gap(node));
     bool is_new = (run->end & (RUN_SEGMENT_NODES - 1)) == 0;
     if (is_new && !add_segment(run))
         return false;
@@ -133,7 +130,7 @@ void run_remove(struct run *run, uint32_t index)
 {
     assert(index - run->begin < length(run));
     assert(!is_gap(run, index));
-    node_at(run, index)->low |= GAP;
+    node_at(run, index)->low |= NODE_GAP;
     run->count--;
     drop_gaps(run);
 }

@@ -17,20 +17,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "nodes.h"
 #include "segment.h"
-
-/* Order among nodes: time (52 bits) above serial number (44 bits) above item (32 bits). */
-struct heap_node {
-    uint64_t high;
-    uint64_t low;
-};
-
-static inline bool node_is_before(struct heap_node a, struct heap_node b)
-{
-    unsigned __int128 left = (unsigned __int128)a.high << 64 | a.low;
-    unsigned __int128 right = (unsigned __int128)b.high << 64 | b.low;
-    return left < right;
-}
 
 enum { RUN_SEGMENT_BITS = SEGMENT_BITS(10), RUN_SEGMENT_NODES = 1 << RUN_SEGMENT_BITS };
 

@@ -79,7 +79,7 @@ static bool check_queue(const struct queue *queue, const uint64_t *counts, const
     HOLDS(queue->parked.count == queue->counts[PLACE_PARKED], "parked ones are miscounted");
     HOLDS(queue_records(queue) == queue->totals.created - queue->totals.removed,
           "records are not created - removed");
-    return true;
+    return heap_check(&queue->ready, what) && heap_check(&queue->parked, what);
 }
 
 bool sched_check(const struct sched *sched, const char **what)
@@ -100,5 +100,7 @@ bool sched_check(const struct sched *sched, const char **what)
         waiting += counts[PLACE_WAITING];
     }
     HOLDS(waiting == sched->waiting.count, "waiting ones are miscounted");
+    if (!heap_check(&sched->waiting, what) || !heap_check(&sched->lease_ends, what))
+        return false;
     return check_sessions(sched, what) && check_room(sched, what);
 }

@@ -1,0 +1,134 @@
+#include "chunks.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A cache line: four nodes of a chunk share one. */
+enum { SEGMENT_ALIGNMENT = 64 };
+
+void chunks_release(struct chunks *chunks)
+{
+    for (uint32_t i = 0; i < chunks->segment_count; i++)
+        free(chunks->segments[i]);
+    free(chunks->segments);
+    *chunks = (struct chunks){.segments = NULL};
+}
+
+static bool add_segment(struct chunks *chunks)
+{
+    if (chunks->segment_count == chunks->segment_room) {
+        uint32_t room = chunks->segment_room ? chunks->segment_room * 2 : 4;
+        struct chunks_segment **segments = realloc(chunks->segments, room * sizeof(*segments));
+        if (!segments)
+            return false;
+        chunks->segments = segments;
+        chunks->segment_room = room;
+    }
+    _Static_assert(sizeof(struct chunks_segment) % SEGMENT_ALIGNMENT == 0, "aligned_alloc");
+    struct chunks_segment *segment = aligned_alloc(SEGMENT_ALIGNMENT, sizeof(*segment));
+    if (!segment)
+        return false;
+    chunks->segments[chunks->segment_count++] = segment;
+    return true;
+}
+
+bool chunks_reserve(struct chunks *chunks, uint32_t count)
+{
+    while ((uint64_t)chunks->segment_count << CHUNKS_SEGMENT_BITS < count)
+        if (!add_segment(chunks))
+            return false;
+    return true;
+}
+
+uint32_t chunks_set_aside(struct chunks *chunks, uint32_t count)
+{
+    uint32_t first = chunks->used_end;
+    assert((first & (CHUNKS_SEGMENT_CHUNKS - 1)) + count <= CHUNKS_SEGMENT_CHUNKS);
+    assert((uint64_t)chunks->segment_count << CHUNKS_SEGMENT_BITS >= first + count);
+    chunks->used_end += count;
+    return first << CHUNK_BITS;
+}
+
+static uint32_t *before(const struct chunks *chunks, uint32_t id)
+{
+    return &chunks->segments[id >> CHUNKS_SEGMENT_BITS]->before[id & (CHUNKS_SEGMENT_CHUNKS - 1)];
+}
+
+static uint32_t take_chunk(struct chunks *chunks)
+{
+    uint32_t id = chunks->free_first;
+    if (chunks->free_count == 0)
+        return chunks_set_aside(chunks, 1) >> CHUNK_BITS;
+    chunks->free_first = *before(chunks, id);
+    chunks->free_count--;
+    return id;
+}
+
+static void give_chunk(struct chunks *chunks, uint32_t id)
+{
+    *before(chunks, id) = chunks->free_first;
+    chunks->free_first = id;
+    chunks->free_count++;
+}
+
+/* The chunk `id` is behind all others of the pile. */
+static void append(struct chunks *chunks, struct pile *pile, uint32_t id)
+{
+    *before(chunks, id) = pile->tail;
+    pile->tail = id;
+}
+
+uint32_t pile_add(struct chunks *chunks, struct pile *pile, struct heap_node node)
+{
+    if ((pile->count & (CHUNK_NODES - 1)) == 0)
+        append(chunks, pile, take_chunk(chunks));
+    pile->count++;
+    uint32_t position = pile_last(pile);
+    *chunks_at(chunks, position) = node;
+    return position;
+}
+
+struct heap_node pile_take(struct chunks *chunks, struct pile *pile)
+{
+    assert(pile->count > 0);
+    struct heap_node node = *chunks_at(chunks, pile_last(pile));
+    pile->count--;
+    if ((pile->count & (CHUNK_NODES - 1)) == 0) {
+        uint32_t id = pile->tail;
+        pile->tail = *before(chunks, id);
+        give_chunk(chunks, id);
+    }
+    return node;
+}
+
+uint32_t pile_chunks(const struct chunks *chunks, const struct pile *pile, uint32_t *ids)
+{
+    uint32_t count = (pile->count + CHUNK_NODES - 1) >> CHUNK_BITS;
+    uint32_t id = pile->tail;
+    for (uint32_t i = count; i-- > 0; id = *before(chunks, id))
+        ids[i] = id;
+    return count;
+}
+
+void pile_copy(const struct chunks *chunks, const struct pile *pile, const uint32_t *ids,
+               struct heap_node *nodes)
+{
+    for (uint32_t i = 0; i < pile->count; i += CHUNK_NODES) {
+        uint32_t count = pile->count - i < CHUNK_NODES ? pile->count - i : CHUNK_NODES;
+        memcpy(nodes + i, chunks_at(chunks, ids[i >> CHUNK_BITS] << CHUNK_BITS),
+               count * sizeof(*nodes));
+    }
+}
+
+void pile_clear(struct chunks *chunks, struct pile *pile)
+{
+    uint32_t count = (pile->count + CHUNK_NODES - 1) >> CHUNK_BITS;
+    uint32_t id = pile->tail;
+    for (; count > 0; count--) {
+        uint32_t next = *before(chunks, id);
+        give_chunk(chunks, id);
+        id = next;
+    }
+    pile->count = 0;
+}

@@ -1,0 +1,82 @@
+/* chunks.h - nodes in piles that grow and shrink by small chunks of one pool.
+ *
+ *     pile: count 150, tail -> [64 chunk: 22 nodes] -> [full] -> [full]
+ *
+ * Nodes of a pile are in no order: one is added behind the last, and where one is taken out the
+ * last takes its place; so a pile has no gaps, and only its last chunk is not full. A node is named
+ * by its position in the pool. What a chunk holds is never moved, and growing never copies.
+ */
+#ifndef EVERDUE_CHUNKS_H
+#define EVERDUE_CHUNKS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "nodes.h"
+
+enum {
+    CHUNK_BITS = 6,
+    CHUNK_NODES = 1 << CHUNK_BITS,
+    CHUNKS_SEGMENT_BITS = 8, /* chunks of one allocation */
+    CHUNKS_SEGMENT_CHUNKS = 1 << CHUNKS_SEGMENT_BITS,
+};
+
+/* One allocation. */
+struct chunks_segment {
+    struct heap_node nodes[CHUNKS_SEGMENT_CHUNKS * CHUNK_NODES];
+    uint32_t before[CHUNKS_SEGMENT_CHUNKS]; /* in the same pile, or in the list of free ones */
+};
+
+struct chunks {
+    struct chunks_segment **segments;
+    uint32_t segment_count;
+    uint32_t segment_room;
+    uint32_t used_end;   /* chunks below were given out at least once */
+    uint32_t free_count; /* of those */
+    uint32_t free_first;
+};
+
+struct pile {
+    uint32_t tail; /* chunk of the last node */
+    uint32_t count;
+};
+
+/* Zeroed chunks are an empty pool, a zeroed pile is an empty one. */
+void chunks_release(struct chunks *chunks);
+
+/* Room for `count` chunks in all. On failure false, nothing changed. */
+bool chunks_reserve(struct chunks *chunks, uint32_t count);
+
+/* Sets the next `count` chunks aside, which nobody had yet: they are adjacent within a segment.
+ * Returns the position of the first node. */
+uint32_t chunks_set_aside(struct chunks *chunks, uint32_t count);
+
+static inline struct heap_node *chunks_at(const struct chunks *chunks, uint32_t position)
+{
+    enum { BITS = CHUNK_BITS + CHUNKS_SEGMENT_BITS };
+    return &chunks->segments[position >> BITS]->nodes[position & (((uint32_t)1 << BITS) - 1)];
+}
+
+/* The position of the last node; there must be one. */
+static inline uint32_t pile_last(const struct pile *pile)
+{
+    return pile->tail << CHUNK_BITS | ((pile->count - 1) & (CHUNK_NODES - 1));
+}
+
+/* Add a node; there must be room. Returns its position. */
+uint32_t pile_add(struct chunks *chunks, struct pile *pile, struct heap_node node);
+
+/* Take out the last. There must be one. */
+struct heap_node pile_take(struct chunks *chunks, struct pile *pile);
+
+/* The pile's chunks in order. Returns how many. */
+uint32_t pile_chunks(const struct chunks *chunks, const struct pile *pile, uint32_t *ids);
+
+/* A copy of all nodes, at positions of `ids` (from pile_chunks). */
+void pile_copy(const struct chunks *chunks, const struct pile *pile, const uint32_t *ids,
+               struct heap_node *nodes);
+
+/* Its chunks come free. */
+void pile_clear(struct chunks *chunks, struct pile *pile);
+
+#endif
