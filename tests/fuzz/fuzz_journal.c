@@ -85,6 +85,11 @@ static bool damage(struct fuzz_input *input, struct part *part)
 
 /* --- reading --------------------------------------------------------------------------------- */
 
+static unsigned place_in_plane(uint64_t number)
+{
+    return (unsigned)(number >> PLANE_SHIFT ? number >> PLANE_SHIFT : number - 1);
+}
+
 /* Whether the part may come now, and what it changes. */
 static bool expect(struct expected *expected, const struct part *part)
 {
@@ -98,7 +103,7 @@ static bool expect(struct expected *expected, const struct part *part)
     for (uint32_t i = 0; i < part->state_count; i++) {
         uint64_t number = part->value.states[i].number;
         unsigned plane = number >> PLANE_SHIFT != 0;
-        unsigned at = plane ? (unsigned)(number >> PLANE_SHIFT) : (unsigned)(number - 1);
+        unsigned at = place_in_plane(number);
         if (!number)
             return false;
         expected->count += !expected->is_there[plane][at];
@@ -129,7 +134,7 @@ static void check_states(const struct store_lmdb_states *states, const struct ex
     for (size_t i = 0; i < states->count; i++) {
         uint64_t number = states->states[i].number;
         unsigned plane = number >> PLANE_SHIFT != 0;
-        unsigned at = plane ? (unsigned)(number >> PLANE_SHIFT) : (unsigned)(number - 1);
+        unsigned at = place_in_plane(number);
         FUZZ_CHECK(i == 0 || number > states->states[i - 1].number);
         FUZZ_CHECK(memcmp(&states->states[i], &expected->states[plane][at],
                           sizeof(states->states[i])) == 0);
