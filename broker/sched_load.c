@@ -199,12 +199,15 @@ void load_session_is_back(struct sched *sched, const uint8_t *uid)
 
 /* --- records ---------------------------------------------------------------------------------- */
 
-/* The first record: the totals of the queues tell how many will follow. */
+/* The first record: the totals of the queues tell how many will follow. They are believed up to the
+ * limit only: what is damaged must not take gigabytes before it is noticed. */
 static void prepare(struct sched *sched)
 {
     uint64_t count = 0;
     for (uint32_t i = 0; i < sched->queue_count; i++)
         count += sched->queues[i]->totals.created - sched->queues[i]->totals.removed;
+    if (count > sched->settings.limits.records_max)
+        count = sched->settings.limits.records_max;
     if (count < UINT32_MAX / 2)
         table_prepare(&sched->keys, (uint32_t)count); /* without memory it grows as ever */
 }
