@@ -185,13 +185,18 @@ static void end_take(struct server *server, struct parcel *parcel, const struct 
     socket_send(server, effect->session, server->out.data, server->out.count);
 }
 
+/* Not before its cause is on disk: after a crash that takes a removal back, a worker that had
+ * dropped the lease would not announce it, and somebody else would be given what it still works on.
+ */
 static void send_cancel(struct server *server, const struct effect *effect)
 {
+    struct bytes identity = workers_identity(&server->workers, effect->session);
     wire_buffer_clear(&server->out);
     message_write_head(&server->out, MESSAGE_CANCEL, 1);
     wire_write_array(&server->out, 1);
     wire_write_uint(&server->out, effect->number);
-    socket_send(server, effect->session, server->out.data, server->out.count);
+    if (identity.data)
+        hold_out(server, identity);
 }
 
 static void send_ping(struct server *server, uint32_t worker)

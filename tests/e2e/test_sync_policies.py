@@ -9,7 +9,7 @@ import pytest
 
 from conftest import PROGRAMS, environment, wait_until
 from raw import (
-    CREATED, HOUR_US, NO_SPACE, OK, PUT, REPORT, SYNC_BEGIN, Peer, put)
+    CREATED, HOUR_US, NO_SPACE, OK, PING, PONG, PUT, REMOVE, REPORT, SYNC_BEGIN, Peer, put)
 
 
 @pytest.fixture
@@ -137,6 +137,27 @@ def test_nothing_is_acknowledged_before_it_is_on_disk(brokers, connect):
         tracer.wait()
     assert peer.answer(request)[1] == [CREATED]
     assert [task.key for task in peer.take(wait_ms=5000)] == ["k"]
+
+
+def test_a_worker_is_told_of_a_removal_when_it_is_on_disk(brokers, connect):
+    """Else it would not announce the lease after a crash that takes the removal back."""
+    broker = brokers("--stop-timeout", "0s", store="lmdb")
+    worker, client = connect(broker, queues=["q"], credit=1), connect(broker)
+    client.put("q", put("k"))
+    task = worker.next_tasks(1)[0]
+    tracer = hold_fsync(broker.process.pid)
+    try:
+        request = client.post(REMOVE, "q", ["k"])
+        assert client.stats()["records"] == 0
+        worker.send(PING, 1)
+        while worker.receive()[0] != PONG:
+            pass
+        assert worker.cancelled == [] and request not in client.answers
+    finally:
+        tracer.terminate()
+        tracer.wait()
+    worker.wait(lambda: worker.cancelled == [task.lease], what="CANCEL")
+    assert client.answer(request)[1] == [OK]
 
 
 @pytest.mark.parametrize("calls", ["fsync,fdatasync", "pwrite64,pwritev,writev"])

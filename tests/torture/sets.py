@@ -37,7 +37,8 @@ def add_sets(story: Story) -> None:
 def add(record: Record, commit: dict, value: str | None, others: list[Change]) -> None:
     """One key of a set that was carried out, or may have been."""
     end = commit["answer"]["t"] if commit["answer"] else NEVER
-    if any(each.start > commit["opened"] and each.certain < commit["t"] for each in others):
+    if any(each.start > commit["opened"] and each.certain < commit["t"] and not each.found_none
+           for each in others):
         return  # somebody else's since BEGIN
     is_alone = not any(each.start <= end and each.end >= commit["began"] for each in others)
     record.changes.append(Change(commit["who"], -1, value, commit["t"], end,

@@ -25,6 +25,7 @@ class Change:
     start: float
     end: float = NEVER
     certain: float = NEVER
+    found_none: bool = False  # a removal of what was not there: it changed nothing
 
 
 @dataclasses.dataclass
@@ -214,6 +215,7 @@ class Story:
             return
         change.end = event["t"] + self.rules.repeat_us
         change.certain = event["t"]
+        change.found_none = event["status"] == NOT_FOUND
 
     def _end_open(self, t: int, concerns) -> None:
         for name in [name for name in self._open if concerns(name[0])]:

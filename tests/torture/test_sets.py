@@ -104,6 +104,13 @@ def test_a_removal_since_begin_is_undone_by_the_set(plan):
     assert plan.kinds() == ["phantom"]
 
 
+def test_a_removal_that_found_nothing_is_no_change_since_begin(plan):
+    plan.ask(18.5, "remove", "b", until=19, status=-3)
+    commit(plan, 20, {"b": "s1"}, until=24)
+    plan.end(90, ("b", "s1", None))
+    assert plan.kinds() == []
+
+
 @pytest.mark.parametrize("value", ["v2", "s1"])
 def test_a_put_during_the_commit_may_come_first_or_last(plan, value):
     put_all(plan, "a")
