@@ -194,10 +194,11 @@ class Register:
             return True
         return self.story.rules.fifo and 0 <= change.number < self.numbers.get(change.who, -1)
 
-    def fits(self, value: str | None, t: float) -> Change | None:
-        """The change that a sight of `value` until t may show."""
+    def fits(self, value: str | None, since: float, t: float) -> Change | None:
+        """The change that a sight of `value` between the two may show."""
         return next((change for change in self.changes if change.value == value and
-                     change.start <= t and not self.is_over(change)), None)
+                     change.start <= t and since <= change.undone and
+                     not self.is_over(change)), None)
 
     def last_is_removal(self) -> bool:
         return all(self.is_over(change) for change in self.changes if change.value is not None)
@@ -209,7 +210,7 @@ def check_values(story: Story, record: Record) -> Iterator[Violation]:
     asked = {change.value for change in record.changes}
     for since, t, value, what, is_granted in sorted(sights(story, record), key=lambda each: each[0]):
         register.pass_to(since)
-        change = register.fits(value, t)
+        change = register.fits(value, since, t)
         if change:
             if is_granted and story.is_kept(since):  # handed out from what is on disk
                 register.settle(change)

@@ -4,7 +4,7 @@ A COMMIT that was accepted makes each of its lines a put, and each key that is n
 it prunes, a removal. Keys that somebody else put or removed since BEGIN keep that: with one whose
 change was asked and answered between BEGIN and COMMIT the set has nothing to do; with one whose
 change overlaps the set, either may have come first. What was refused, only counted or given up
-changes nothing. A COMMIT that was never answered may have been carried out, or not, at any time.
+changes nothing. One that is not found after a crash may have been seen before it, and is undone. A COMMIT that was never answered may have been carried out, or not, at any time.
 
 Pure, as story.py is.
 """
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from story import NEVER, Change, Record, Story
 
-OK = 0
+OK, NOT_FOUND = 0, -3
 COUNTS = ("created", "changed", "unchanged", "rejected", "kept", "absent", "pruned", "due_now")
 PRUNING = ("prune", "guarded")
 
@@ -23,8 +23,10 @@ def add_sets(story: Story) -> None:
     others = {name: list(record.changes) for name, record in story.records.items()}
     for commit in story.commits:
         status = commit["answer"]["status"] if commit["answer"] else None
-        if commit["plan"] == "dry" or status not in (OK, None):
+        undone = crash_of(story, commit) if status == NOT_FOUND else NEVER
+        if commit["plan"] == "dry" or (status not in (OK, None) and undone == NEVER):
             continue
+        commit |= {"undone": undone}
         for key, value in commit["lines"].items():
             record = story.record({"queue": commit["queue"], "key": key})
             add(record, commit, value, others.get(record.name, []))
@@ -34,12 +36,22 @@ def add_sets(story: Story) -> None:
                     add(record, commit, None, others.get(record.name, []))
 
 
+def crash_of(story: Story, commit: dict) -> float:
+    """The end of the broker that was asked first, if it ended before the answer."""
+    return next((down for down in story.downs if commit["t"] <= down <= commit["answer"]["t"]),
+                NEVER)
+
+
 def add(record: Record, commit: dict, value: str | None, others: list[Change]) -> None:
     """One key of a set that was carried out, or may have been."""
     end = commit["answer"]["t"] if commit["answer"] else NEVER
     if any(each.start > commit["opened"] and each.certain < commit["t"] and not each.found_none
            for each in others):
         return  # somebody else's since BEGIN
+    if commit["undone"] < NEVER:
+        record.changes.append(Change(commit["who"], -1, value, commit["t"], commit["undone"],
+                                     undone=commit["undone"]))
+        return
     is_alone = not any(each.start <= end and each.end >= commit["began"] for each in others)
     record.changes.append(Change(commit["who"], -1, value, commit["t"], end,
                                  end if is_alone else NEVER))

@@ -26,6 +26,7 @@ class Change:
     end: float = NEVER
     certain: float = NEVER
     found_none: bool = False  # a removal of what was not there: it changed nothing
+    undone: float = NEVER     # a crash took it back: it may have been seen until then
 
 
 @dataclasses.dataclass
@@ -91,7 +92,8 @@ class Record:
 
     @property
     def removals(self) -> list[Change]:
-        return [change for change in self.changes if change.value is None]
+        return [change for change in self.changes if change.value is None and
+                change.undone == NEVER]
 
 
 class Rules:

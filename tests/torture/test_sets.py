@@ -80,6 +80,16 @@ def test_a_set_is_asked_again_after_a_crash_and_was_not_found(plan):
     assert plan.kinds() == []
 
 
+@pytest.mark.parametrize("seen, kinds", [(22, []), (50, ["gone"])])
+def test_what_a_crash_took_back_may_be_seen_before_it_only(plan, seen, kinds):
+    put_all(plan, "a")
+    commit(plan, 20, {"a": "s1"}, until=60, status=-3)
+    plan.say(seen, "listed", since=seen * MS, queue="q", values={"a": "s1"})
+    plan.kill(30, 40)
+    plan.end(90, ("a", "v1", None))
+    assert plan.kinds() == kinds
+
+
 def test_a_put_since_begin_is_overwritten_by_the_set(plan):
     put_all(plan, "a")
     plan.ask(18.5, "put", "a", "v2", until=19)
