@@ -172,14 +172,14 @@ static void read_ahead(int fd, uint64_t bytes)
         posix_fadvise(fd, 0, (off_t)bytes, POSIX_FADV_WILLNEED);
 }
 
-/* Sets a header's number to that of the transaction that it really describes. */
+/* Sets a header's number to that of the transaction that it really describes. All of it is written:
+ * what LMDB left there was never synced, and the number alone, on a disk that has the header of
+ * before, would describe nothing. */
 static enum status header_set_forward(const struct tree_file *file, unsigned slot,
-                                      uint64_t page_last, uint64_t transaction)
+                                      const struct snapshot_header *header)
 {
-    uint64_t fields[2] = {page_last, transaction};
-    uint64_t offset = slot * file->page_bytes + TREE_PAGE_HEAD_BYTES +
-                      offsetof(struct snapshot_header, page_last);
-    if (pwrite(file->fd, fields, sizeof(fields), (off_t)offset) != (ssize_t)sizeof(fields) ||
+    uint64_t offset = slot * file->page_bytes + TREE_PAGE_HEAD_BYTES;
+    if (pwrite(file->fd, header, sizeof(*header), (off_t)offset) != (ssize_t)sizeof(*header) ||
         fdatasync(file->fd)) {
         store_lmdb_say(file->why, "cannot write the header of data.mdb: %s", strerror(errno));
         return STATUS_IO;
@@ -214,7 +214,9 @@ static enum status mend_headers(struct tree_file *file, struct snapshot_header h
     *repaired = older_is_successor(file, &headers[!slot], &headers[slot], &page_last);
     if (!*repaired)
         return STATUS_OK;
-    enum status status = header_set_forward(file, !slot, page_last, headers[slot].transaction + 1);
+    headers[!slot].page_last = page_last;
+    headers[!slot].transaction = headers[slot].transaction + 1;
+    enum status status = header_set_forward(file, !slot, &headers[!slot]);
     return status ? status : headers_read(file, headers);
 }
 

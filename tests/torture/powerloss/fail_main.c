@@ -1,13 +1,14 @@
 /* fail_main.c - every write, sync, open, change of size, mapping and name of a store fails, once
  * and for good.
  *
- *   powerloss_fail [--each N] [--from N] [--batches N] [--seed N]
+ *   powerloss_fail [--each N] [--from N] [--batches N] [--seed N] [--looks N]
+ *                  [--only KIND:ERROR]
  *
  * For each kind and error of fail.c and each K (with --each N: every N-th, the first is --from): a
  * life runs in which the K-th call fails. It must go on or end as a broker would, with a text.
  * Then, on a sound disk, the store opens and holds all that was acknowledged: as the process left
  * it, and in other states that the disk may be in, for after a failed sync what was written may be
- * gone.
+ * gone. --looks N draws N of each kind of state that is drawn at random.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -27,14 +28,14 @@ static const char *const faults[] = {
     "write:EIO",   "write:ENOSPC", "write:SHORT", "sync:EIO",   "open:EIO", "open:EMFILE",
     "open:ENOSPC", "size:EIO",     "size:ENOSPC", "map:ENOMEM", "name:EIO", "name:ENOSPC",
 };
-static const enum platter_choice choices[] = {CHOOSE_NONE, CHOOSE_ALL, CHOOSE_SECTORS,
-                                              CHOOSE_WRITES};
 
 struct run {
     uint64_t each;
     uint64_t from;
     uint64_t batches;
     uint64_t seed;
+    uint64_t looks;
+    const char *only; /* NULL: all */
     uint64_t points;
     uint64_t states;
     uint64_t ends[LIFE_FULL + 1]; /* by exit status */
@@ -82,26 +83,35 @@ static bool replay(const struct point *point, struct platter *platter, void *pro
     return true;
 }
 
+static void look_once(struct run *run, struct point *point, const struct platter *platter,
+                      void *promise, enum platter_choice choice)
+{
+    struct platter_state state = {0};
+    struct trial trial = {
+        .directory = point->trial_path,
+        .look = oracle_batches.look,
+        .user = promise,
+        .number = run->states,
+    };
+    char why[512] = "";
+    bool good = platter_choose(platter, choice, run->states, &state);
+    if (good && choice == CHOOSE_ALL &&
+        !platter_state_is_at(&state, point->directory, why, sizeof(why)))
+        complain(run, point, "the record is not true", why);
+    enum trial_outcome outcome = good ? trial_run(&trial, &state) : TRIAL_CRASHED;
+    run->states++;
+    if (outcome)
+        complain(run, point, trial_outcome_names[outcome], trial.why);
+    platter_state_release(&state);
+}
+
 static void look(struct run *run, struct point *point, const struct platter *platter, void *promise)
 {
-    for (size_t i = 0; i < sizeof(choices) / sizeof(choices[0]); i++) {
-        struct platter_state state = {0};
-        struct trial trial = {
-            .directory = point->trial_path,
-            .look = oracle_batches.look,
-            .user = promise,
-            .number = run->states,
-        };
-        char why[512] = "";
-        bool good = platter_choose(platter, choices[i], run->states, &state);
-        if (good && choices[i] == CHOOSE_ALL &&
-            !platter_state_is_at(&state, point->directory, why, sizeof(why)))
-            complain(run, point, "the record is not true", why);
-        enum trial_outcome outcome = good ? trial_run(&trial, &state) : TRIAL_CRASHED;
-        run->states++;
-        if (outcome)
-            complain(run, point, trial_outcome_names[outcome], trial.why);
-        platter_state_release(&state);
+    look_once(run, point, platter, promise, CHOOSE_NONE);
+    look_once(run, point, platter, promise, CHOOSE_ALL);
+    for (uint64_t i = 0; i < run->looks; i++) {
+        look_once(run, point, platter, promise, CHOOSE_SECTORS);
+        look_once(run, point, platter, promise, CHOOSE_WRITES);
     }
 }
 
@@ -169,13 +179,13 @@ static bool read_options(int count, char **arguments, struct run *run)
         const char *name;
         uint64_t *number;
     } numbers[] = {
-        {"--each", &run->each},
-        {"--from", &run->from},
-        {"--batches", &run->batches},
-        {"--seed", &run->seed},
+        {"--each", &run->each}, {"--from", &run->from},   {"--batches", &run->batches},
+        {"--seed", &run->seed}, {"--looks", &run->looks},
     };
     for (int i = 1; i + 1 < count; i += 2) {
-        bool is_known = false;
+        bool is_known = strcmp(arguments[i], "--only") == 0;
+        if (is_known)
+            run->only = arguments[i + 1];
         for (size_t k = 0; k < sizeof(numbers) / sizeof(numbers[0]); k++) {
             if (strcmp(arguments[i], numbers[k].name) == 0) {
                 *numbers[k].number = strtoull(arguments[i + 1], NULL, 10);
@@ -190,7 +200,7 @@ static bool read_options(int count, char **arguments, struct run *run)
 
 int main(int count, char **arguments)
 {
-    struct run run = {.each = 1, .from = 1, .batches = 12, .seed = 1};
+    struct run run = {.each = 1, .from = 1, .batches = 12, .seed = 1, .looks = 1};
     struct timespec began;
     struct timespec now;
     if (!read_options(count, arguments, &run))
@@ -199,6 +209,8 @@ int main(int count, char **arguments)
         return EX_OSERR;
     clock_gettime(CLOCK_MONOTONIC, &began);
     for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+        if (run.only && strcmp(run.only, faults[i]) != 0)
+            continue;
         for (int for_ever = 0; for_ever < 2; for_ever++) {
             uint64_t k = run.from;
             while (k < CALLS_MAX && try_point(&run, faults[i], k, for_ever))
