@@ -1,4 +1,5 @@
 /* everdue-broker: reads its options, raises its limits, runs the server. */
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -10,6 +11,15 @@
 #include "stopped.h"
 
 enum { DESCRIPTORS_SPARE = 512, SESSIONS_LEAST = 64 };
+enum { MAPPED_BYTES_LEAST = 512 << 10, SPARE_BYTES_MAX = 1 << 20 };
+
+/* What a burst, a checkpoint or a full set took goes back to the system when it is freed. By itself
+ * malloc raises both limits, to 32 and 64 MiB, with the first large block that is freed. */
+static void bound_spare_memory(void)
+{
+    mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES_LEAST);
+    mallopt(M_TRIM_THRESHOLD, SPARE_BYTES_MAX);
+}
 
 /* A connection costs a descriptor; without any left libzmq aborts or spins, so it never comes to
  * that. */
@@ -99,6 +109,7 @@ int main(int argc, char **argv)
     } else if (!code && options->action == ACTION_RUN) {
         log_open("everdue-broker", options->log_format, options->log_level);
         say_what_is_weaker(options);
+        bound_spare_memory();
         code = raise_descriptors(options);
         if (!code)
             code = server_run(&options->server, configure, &broker);

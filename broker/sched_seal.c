@@ -9,12 +9,22 @@
 /* Once written, once removed. */
 enum { SESSION_ROWS = 2 };
 
+/* The rows of what has yet to end, and their bytes. */
+static size_t rows_of_ends(const struct sched *sched)
+{
+    return (size_t)sched->sessions.count * SESSION_ROWS + sched->pendings.count +
+           sched->expected_count;
+}
+
+static size_t bytes_of_ends(const struct sched *sched)
+{
+    return (size_t)sched->sessions.count * SESSION_NAME_BYTES_MAX;
+}
+
 bool sched_reserve_rows(struct sched *sched, uint32_t rows, size_t bytes)
 {
-    size_t ends = (size_t)sched->sessions.count * SESSION_ROWS + sched->pendings.count +
-                  sched->expected_count;
-    size_t names = (size_t)sched->sessions.count * SESSION_NAME_BYTES_MAX;
-    return store_batch_reserve(sched->rows, rows + ends, bytes + names);
+    return store_batch_reserve(sched->rows, rows + rows_of_ends(sched),
+                               bytes + bytes_of_ends(sched));
 }
 
 void sched_add_row(struct sched *sched, const struct store_row *row, const void *bytes)
@@ -128,7 +138,7 @@ enum status sched_seal(struct sched *sched, struct store_batch *batch)
         clear_cold(sched);
     for (uint32_t i = 0; i < sched->queue_count; i++)
         sched->queues[i]->is_dirty = false;
-    store_batch_clear(sched->rows);
+    store_batch_trim(sched->rows, rows_of_ends(sched), bytes_of_ends(sched));
     sched->is_meta_dirty = false;
     sched->parity ^= 1;
     sched->seals++;

@@ -121,7 +121,9 @@ static void finish_batch(struct server *server, struct store_batch *batch)
     }
     server->reserve_in_flight = 0;
     server->is_in_flight = false;
-    store_batch_clear(batch);
+    if (!sched_is_dirty(server->sched)) /* nothing follows: what a burst took goes back */
+        store_batch_clear(batch);
+    store_batch_trim(batch, 0, 0);
     server->batch = batch;
 }
 

@@ -25,6 +25,24 @@ static bool reserve(void **items, size_t *room, size_t count, size_t item_bytes)
     return true;
 }
 
+/* Less is not worth a call. */
+enum { SPARE_BYTES_LEAST = 64 << 10 };
+
+/* Room of which less than a quarter is wanted becomes twice what is wanted. Without memory for the
+ * smaller it stays. */
+static void shrink(void **items, size_t *room, size_t wanted, size_t item_bytes)
+{
+    if (*room * item_bytes <= SPARE_BYTES_LEAST || wanted > *room / 4)
+        return;
+    size_t least = SPARE_BYTES_LEAST / item_bytes;
+    size_t kept = wanted * 2 > least ? wanted * 2 : least;
+    void *shrunk = realloc(*items, kept * item_bytes);
+    if (!shrunk)
+        return;
+    *items = shrunk;
+    *room = kept;
+}
+
 struct store_batch *store_batch_new(void)
 {
     return calloc(1, sizeof(struct store_batch));
@@ -50,6 +68,20 @@ void store_batch_clear(struct store_batch *batch)
     batch->status = STATUS_OK;
     batch->user = NULL;
     batch->next = NULL;
+}
+
+void store_batch_trim(struct store_batch *batch, size_t rows, size_t bytes)
+{
+    void *all_states = batch->states, *all_rows = batch->rows, *all_bytes = batch->bytes;
+    size_t rows_kept = batch->row_count > rows ? batch->row_count : rows;
+    size_t bytes_kept = batch->byte_count > bytes ? batch->byte_count : bytes;
+    shrink(&all_states, &batch->state_room, batch->state_count, sizeof(*batch->states));
+    shrink(&all_rows, &batch->row_room, rows_kept, sizeof(*batch->rows));
+    shrink(&all_bytes, &batch->byte_room, bytes_kept, 1);
+    batch->states = all_states;
+    batch->rows = all_rows;
+    batch->bytes = all_bytes;
+    store_batch_clear(batch);
 }
 
 bool store_batch_add_state(struct store_batch *batch, const struct store_state *state)

@@ -384,6 +384,44 @@ static void a_batch_that_drops_holds_nothing_and_is_still_committed(void **state
     store_destroy(&store);
 }
 
+static void fill(struct store_batch *batch, uint64_t count)
+{
+    char bytes[64] = "";
+    for (uint64_t i = 1; i <= count; i++) {
+        struct store_row row = {.table = STORE_RECORDS, .a = i, .count = sizeof(bytes)};
+        assert_true(store_batch_add_row(batch, &row, bytes));
+        add_state(batch, i, 1);
+    }
+}
+
+static void a_batch_gives_back_what_a_burst_took_and_no_more(void **state)
+{
+    enum { BURST = 20000, AS_EVER = 4000, ENDS = 9000 };
+    (void)state;
+    struct store_batch *batch = store_batch_new();
+    assert_non_null(batch);
+    fill(batch, BURST);
+    store_batch_trim(batch, 0, 0);
+    size_t states = batch->state_room, rows = batch->row_room, bytes = batch->byte_room;
+    assert_true(states >= BURST && rows >= BURST && bytes >= BURST * 64);
+    fill(batch, AS_EVER);
+    store_batch_trim(batch, ENDS, 0); /* the rows stay: there may be twice as many soon */
+    assert_true(batch->state_room < states / 2 && batch->byte_room < bytes / 2);
+    assert_int_equal(batch->row_room, rows);
+    assert_true(batch->state_room >= AS_EVER && batch->byte_room >= AS_EVER * 64);
+    fill(batch, 1);
+    store_batch_trim(batch, 0, 0);
+    size_t least = batch->state_room * sizeof(batch->states[0]);
+    assert_in_range(least, 1, 1 << 16);
+    assert_in_range(batch->row_room * sizeof(batch->rows[0]), 1, 1 << 16);
+    assert_in_range(batch->byte_room, 1, 1 << 16);
+    assert_int_equal(batch->state_count + batch->row_count + batch->byte_count, 0);
+    fill(batch, BURST); /* as good as new */
+    store_batch_trim(batch, 0, 0);
+    assert_true(batch->state_room >= BURST);
+    store_batch_destroy(&batch);
+}
+
 static void the_memory_store_is_done_at_once_and_new_each_time(void **state)
 {
     (void)state;
@@ -413,6 +451,7 @@ int main(void)
 {
 #define STORE_TEST(test) cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_batch_gives_back_what_a_burst_took_and_no_more),
         STORE_TEST(rows_of_all_tables_come_back_in_the_order_of_a_load),
         STORE_TEST(the_last_state_wins_wherever_the_older_ones_are),
         STORE_TEST(a_removed_row_is_gone_and_may_be_removed_again),
