@@ -119,8 +119,10 @@ enum status store_lmdb_pass_resume(struct store_lmdb *store)
     uint64_t sequence = UINT64_MAX;
     uint64_t number = 0;
     int error = mdb_txn_begin(store->lmdb.env, NULL, MDB_RDONLY, &txn);
-    if (error)
+    if (error) {
+        store_lmdb_say(store->store.why, "cannot read the journal: %s", mdb_strerror(error));
         return STATUS_IO;
+    }
     error = mdb_cursor_open(txn, store->lmdb.tables[STORE_LMDB_JOURNAL], &cursor);
     if (!error)
         error = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
