@@ -216,7 +216,7 @@ static enum outcome run_in_child(enum outcome (*try)(void), const char *what, ui
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0)
-        _exit(try());
+        help_end_child(try());
     assert_int_equal(waitpid(child, &status, 0), child);
     if (!WIFEXITED(status))
         fail_msg("%s %" PRIu64 ": killed by signal %d", what, where, WTERMSIG(status));

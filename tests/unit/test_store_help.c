@@ -15,6 +15,16 @@
 
 /* --- directories ----------------------------------------------------------------------------- */
 
+/* Of gcc's library for counting, which is there in a build for coverage. */
+extern void __gcov_dump(void) __attribute__((weak));
+
+_Noreturn void help_end_child(int exit_status)
+{
+    if (__gcov_dump)
+        __gcov_dump();
+    _exit(exit_status);
+}
+
 void help_directory(char path[HELP_PATH_BYTES])
 {
     const char *base = getenv("TMPDIR");

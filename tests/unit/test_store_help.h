@@ -18,6 +18,10 @@ void help_directory(char path[HELP_PATH_BYTES]);
 /* With all that is in it, and the temporary one around it. */
 void help_remove(const char *path);
 
+/* Ends a child that was forked. Nothing is done that a process does at its end, but the branches
+ * that it took are counted where they are counted at all. */
+_Noreturn void help_end_child(int exit_status);
+
 uint64_t help_random(uint64_t *state);
 /* From 0 to below - 1. */
 uint64_t help_below(uint64_t *state, uint64_t below);
