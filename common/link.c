@@ -493,8 +493,7 @@ unsigned link_wait_for(struct link *link, const int fds[2], int wait_ms)
 
 bool link_wait(struct link *link, int wake_fd, int wait_ms)
 {
-    if ((link->has_sent = has_input(link->socket)))
-        return true;
+    link->has_sent = true; /* ask the socket, and look at the watch even where there is input */
     link_wait_for(link, (const int[]){wake_fd, -1}, wait_ms);
     return has_input(link->socket);
 }
