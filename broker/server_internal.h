@@ -25,11 +25,13 @@
 #include "zap.h"
 
 enum {
-    INPUT_MESSAGES_MAX = 256,     /* taken in in one turn */
-    INPUT_ITEMS_MAX = 4096,       /* or so many items, and the message in which they are reached */
-    WORK_BUDGET = 512,            /* items of long work between two looks at the clock */
-    WORK_US_MAX = 2000,           /* long work in one turn */
-    PACE_US = 4000,               /* between two commits of reports alone */
+    INPUT_MESSAGES_MAX = 256, /* taken in in one turn */
+    INPUT_ITEMS_MAX = 4096,   /* or so many items, and the message in which they are reached */
+    WORK_BUDGET = 512,        /* items of long work between two looks at the clock */
+    WORK_US_MAX = 2000,       /* long work in one turn */
+    PACE_US = 4000,           /* between two commits of reports alone */
+    PACE_BUSY_US = 8000,      /* the same after one with so many states: */
+    PACE_BUSY_STATES = 256,
     DUE_GAP_US = 100,             /* between two turns that only something due has caused */
     DUE_GAP_SATURATED_US = 10000, /* the same while nobody has credit */
     DESCRIPTORS_KEPT = 384,       /* for files, and for connections until they are cut */

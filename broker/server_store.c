@@ -210,7 +210,8 @@ static void turn_durable(struct server *server)
     server->sealed = server->filling;
     server->filling = sealed;
     server->is_awaited = false;
-    server->paced_mono_us = server->now.mono_us + PACE_US;
+    bool is_busy = server->batch->state_count >= PACE_BUSY_STATES;
+    server->paced_mono_us = server->now.mono_us + (is_busy ? PACE_BUSY_US : PACE_US);
     submit(server);
 }
 
