@@ -6,7 +6,8 @@ for each push), and of workers written in Python, in turn.
     bench/heapmanager.py [--records N] [--workers N] [--seconds S] [--rounds N]
 
 A cycle is a pop and a push of one record (in a worker: a task and its accepted report). Prints the
-median and the spread of each; exits with 1 when the books do not agree. Needs a release build.
+median and the spread of each, and the processor time of all processes a cycle; exits with 1 when
+the books do not agree. Needs a release build.
 """
 import argparse
 import json
@@ -20,9 +21,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-from processes import PROGRAMS, ROOT, free_port
+from processes import PROGRAMS, ROOT, cpu_s, free_port
 
 sys.path.insert(0, str(ROOT / "python"))
 from everdue import Client  # noqa: E402
@@ -55,6 +56,13 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+class Sample(NamedTuple):
+    """What one round found."""
+
+    rate: float                  # cycles a second
+    cpu_us: float | None = None  # processor time of all processes a cycle
+
+
 class Broker:
     """A broker of its own, as a context."""
 
@@ -66,8 +74,12 @@ class Broker:
             [PROGRAMS / "everdue-broker", "--listen", self.endpoint, "--store", where],
             stderr=subprocess.DEVNULL)
 
-    def __enter__(self) -> str:
-        return self.endpoint
+    def __enter__(self) -> "Broker":
+        return self
+
+    def cpu_s(self) -> float:
+        """Processor time so far."""
+        return sum(cpu_s(self.process.pid).values())
 
     def __exit__(self, *_: object) -> None:
         self.process.send_signal(signal.SIGTERM)
@@ -75,13 +87,13 @@ class Broker:
         self.directory.cleanup()
 
 
-def before(options: argparse.Namespace) -> float:
+def before(options: argparse.Namespace) -> Sample:
     """The heap in a manager's process."""
     done = subprocess.run([sys.executable, BEFORE, *map(str, (options.records, options.workers,
                                                               options.seconds))],
                           check=True, capture_output=True)
     told = json.loads(done.stdout)
-    return told["cycles"] / told["seconds"]
+    return Sample(told["cycles"] / told["seconds"], told["cpu_s"] / told["cycles"] * 1e6)
 
 
 def check(is_right: bool, what: str) -> None:
@@ -103,14 +115,14 @@ def cycle(heap: HeapManager, records: int, until_s: float) -> int:
     return cycles
 
 
-def after(options: argparse.Namespace, store: str, **form: Any) -> float:
+def after(options: argparse.Namespace, store: str, **form: Any) -> Sample:
     """The same records and the same crew on a broker."""
-    with Broker(store) as endpoint:
-        heap = HeapManager(endpoint, comparer=lambda record: record[0],
+    with Broker(store) as broker:
+        heap = HeapManager(broker.endpoint, comparer=lambda record: record[0],
                            key=lambda record: record[1], **form)
         heap.sync((random.random() * 2 * options.records, f"rec-{i:012d}", "x" * 64)
                   for i in range(options.records))
-        began_s, pipes = time.monotonic(), []
+        began_s, began_cpu_s, pipes = time.monotonic(), broker.cpu_s(), []
         for _ in range(options.workers):
             read_fd, write_fd = os.pipe()
             if os.fork() == 0:
@@ -121,30 +133,32 @@ def after(options: argparse.Namespace, store: str, **form: Any) -> float:
             pipes.append(read_fd)
         cycles = sum(int(os.read(fd, 32)) for fd in pipes)
         elapsed_s = time.monotonic() - began_s
+        used_s = broker.cpu_s() - began_cpu_s
         for fd in pipes:
             os.close(fd)
-            os.wait()
+            used = os.wait3(0)[2]
+            used_s += used.ru_utime + used.ru_stime
         heap.close()
-        with Client(endpoint) as client:
+        with Client(broker.endpoint) as client:
             stats = client.stats()
         check(stats["records"] == options.records, f"{stats['records']} records")
         check(stats["reports_ok_total"] == cycles, f"{stats['reports_ok_total']} of {cycles}")
         check(stats["leased"] == 0 and stats["stale_total"] == 0,
               f"{stats['leased']} still out, {stats['stale_total']} stale")
-        return cycles / elapsed_s
+        return Sample(cycles / elapsed_s, used_s / cycles * 1e6)
 
 
-def worker(options: argparse.Namespace, function: str) -> float:
+def worker(options: argparse.Namespace, function: str) -> Sample:
     """`python3 -m everdue.worker`, with records enough that some are due at any moment."""
-    with Broker("memory") as endpoint, tempfile.TemporaryDirectory() as directory:
+    with Broker("memory") as broker, tempfile.TemporaryDirectory() as directory:
         handlers = pathlib.Path(directory) / "bench_handlers.py"
         handlers.write_text(HANDLERS.format(mean=0.2), encoding="utf-8")
-        with Client(endpoint) as client:
+        with Client(broker.endpoint) as client:
             client.sync(({"key": f"rec-{i:012d}", "payload": b"x" * 64}
                          for i in range(options.records)), spread=0.2)
             process = subprocess.Popen(
                 ["/usr/bin/python3", "-B", "-m", "everdue.worker", f"bench_handlers:{function}",
-                 "--broker", endpoint, "-n", str(options.workers), "--log-level", "error"],
+                 "--broker", broker.endpoint, "-n", str(options.workers), "--log-level", "error"],
                 cwd=directory, env={**os.environ, "PYTHONPATH": str(ROOT / "python")})
             time.sleep(WARM_S)
             first, began_s = client.stats()["reports_ok_total"], time.monotonic()
@@ -155,13 +169,13 @@ def worker(options: argparse.Namespace, function: str) -> float:
             stats = client.stats()
             check(stats["records"] == options.records and stats["stale_total"] == 0,
                   f"{stats['records']} records, {stats['stale_total']} stale")
-        return (last - first) / (ended_s - began_s)
+        return Sample((last - first) / (ended_s - began_s))
 
 
 def main() -> None:
     """Measure in turn, round by round."""
     options = parse()
-    rows: dict[str, Callable[[], float]] = {
+    rows: dict[str, Callable[[], Sample]] = {
         "before: BaseManager": lambda: before(options),
         "after: HeapManager, in memory": lambda: after(options, "memory"),
         "after: HeapManager, durable": lambda: after(options, "lmdb"),
@@ -169,15 +183,18 @@ def main() -> None:
         "its strict form, durable": lambda: after(options, "lmdb", **STRICT),
         "Python worker, batch 1": lambda: worker(options, "batch_1"),
         "Python worker, batch 64": lambda: worker(options, "batch_64")}
-    found: dict[str, list[float]] = {name: [] for name in rows}
+    found: dict[str, list[Sample]] = {name: [] for name in rows}
     for _ in range(options.rounds):
         for name, measure in rows.items():
             found[name].append(measure())
     print(f"records={options.records} workers={options.workers} seconds={options.seconds:g} "
           f"rounds={options.rounds} cpus={len(os.sched_getaffinity(0))}")
-    for name, values in found.items():
-        print(f"{name:32} {statistics.median(values):9,.0f} cycles/s   "
-              f"({min(values):,.0f} to {max(values):,.0f})")
+    for name, samples in found.items():
+        rates = [each.rate for each in samples]
+        used = [each.cpu_us for each in samples if each.cpu_us is not None]
+        cpu = f"{statistics.median(used):5.0f} us of processor time a cycle" if used else ""
+        print(f"{name:32} {statistics.median(rates):9,.0f} cycles/s   "
+              f"({min(rates):,.0f} to {max(rates):,.0f})  {cpu}")
 
 
 if __name__ == "__main__":
