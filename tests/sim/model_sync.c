@@ -262,16 +262,18 @@ static void apply_key(const struct model_step *step, struct model_sync *sync, ui
         apply_prune(step, sync, key);
 }
 
+/* The due tells, too: puts that came later may have made all the rest alike. */
 static void choose_alternative(struct model *model, struct model_record *record)
 {
     struct record_view view;
-    const struct model_fields *fields = &record->alternative.fields;
-    if (!record->alternative.is_given || !model_view(model, record, &view))
+    const struct model_put *other = &record->alternative;
+    if (!other->is_given || !model_view(model, record, &view))
         return;
-    if (view.every_us == fields->every_us && view.rank == fields->rank &&
-        view.once == fields->once && model_index(view.payload) == fields->payload &&
-        model_index(view.group) == fields->group)
-        record->pending = record->alternative;
+    if (view.every_us == other->fields.every_us && view.rank == other->fields.rank &&
+        view.once == other->fields.once && model_index(view.payload) == other->fields.payload &&
+        model_index(view.group) == other->fields.group &&
+        (!other->has_due || view.due_us == other->due_us))
+        record->pending = *other;
     record->alternative.is_given = false;
 }
 

@@ -76,6 +76,44 @@ static void a_crash_before_the_marker_is_durable_changes_nothing(void **state)
     scene_begin_set(story);
 }
 
+/* "feed" is out with a put pending, due at 20 s; a set that says 90 s is carried out, on disk or
+ * not, and the broker crashes. A put after that names all but the due. */
+static void crash_over_a_pending_put(struct story *story, bool is_durable)
+{
+    struct story_set set;
+    HELLO(story, A, .credit = 1);
+    PUT(story, "feed");
+    story_take_task(story, A, "feed");
+    EXPECT(STATUS_PENDING, PUT(story, "feed", .due_s = 20));
+    HELLO(story, CLIENT);
+    EXPECT(STATUS_OK, SYNC_BEGIN(story, CLIENT, &set, .due_take = true));
+    EXPECT(STATUS_CHANGED,
+           SYNC_LINE(story, CLIENT, &set, "feed", .due_s = 90, .every_s = 7, .payload = "set"));
+    EXPECT(STATUS_OK, SYNC_COMMIT(story, CLIENT, &set, .unworked = true));
+    if (!is_durable)
+        story_hold_disk(story);
+    story_work(story, 100);
+    story_crash(story);
+    EXPECT(STATUS_PENDING, PUT(story, "feed", .every_s = 30, .payload = "put"));
+    story_pass_s(story, 6); /* A does not come back */
+    scene_expect_payload(story, "feed", "put");
+    assert_int_equal(story_view(story, "feed").every_us, STORY_S(30));
+}
+
+static void a_due_that_was_put_outlives_a_set_that_was_not_durable(void **state)
+{
+    struct story *story = *state;
+    crash_over_a_pending_put(story, false);
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 20);
+}
+
+static void a_due_of_a_durable_set_wins_over_one_that_was_pending(void **state)
+{
+    struct story *story = *state;
+    crash_over_a_pending_put(story, true);
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 90);
+}
+
 static void what_an_uncommitted_set_spooled_is_cleaned_up_after_a_crash(void **state)
 {
     struct story *story = *state;
@@ -251,6 +289,8 @@ int main(void)
         STORY(a_crash_before_the_commit_leaves_nothing),
         STORY(a_commit_that_was_not_durable_leaves_nothing),
         STORY(a_crash_before_the_marker_is_durable_changes_nothing),
+        STORY_WITH_MEMORY(a_due_that_was_put_outlives_a_set_that_was_not_durable),
+        STORY_WITH_MEMORY(a_due_of_a_durable_set_wins_over_one_that_was_pending),
         STORY(what_an_uncommitted_set_spooled_is_cleaned_up_after_a_crash),
         STORY_WITH_MEMORY(a_crash_in_any_slice_ends_with_the_same_records_and_counts),
         STORY(a_committed_set_is_carried_out_across_a_crash_at_any_slice),
