@@ -279,6 +279,21 @@ static void it_grows_over_segments_and_takes_the_whole_range_of_times(void **sta
     assert_int_equal(heap_first(&bench->heap), SLAB_NONE);
 }
 
+/* What was reserved before is for the tree and shelves; then all goes to the tree. */
+static void ranks_that_begin_leave_the_room_that_there_is(void **state)
+{
+    struct bench *bench = *state;
+    enum { COUNT = (1 << HEAP_SEGMENT_BITS) * 3 };
+    for (uint32_t item = ITEMS_END; item < COUNT; item++)
+        assert_int_not_equal(slab_take(&bench->slab), SLAB_NONE);
+    assert_true(heap_reserve(&bench->heap, COUNT));
+    assert_true(heap_use_ranks(&bench->heap));
+    for (uint32_t item = 0; item < COUNT; item++)
+        heap_push_ranked(&bench->heap, item, -(int64_t)item, 1);
+    for (uint32_t item = COUNT; item > 0; item--)
+        assert_int_equal(heap_pop(&bench->heap), item - 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -292,6 +307,7 @@ int main(void)
                                         end),
         cmocka_unit_test_setup_teardown(it_grows_over_segments_and_takes_the_whole_range_of_times,
                                         begin, end),
+        cmocka_unit_test_setup_teardown(ranks_that_begin_leave_the_room_that_there_is, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

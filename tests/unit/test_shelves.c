@@ -204,6 +204,42 @@ static void shelves_that_became_small_are_joined(void **state)
     model_drain(model);
 }
 
+/* Of shelf `i` no more than `left` nodes stay. */
+static void thin_shelf(struct model *model, uint32_t i, uint32_t left)
+{
+    static struct heap_node nodes[SHELF_NODES];
+    uint32_t index = i + 1; /* the front is 0 */
+    uint32_t count = shelves_next(&model->heap.shelves, &index, nodes);
+    for (uint32_t k = left; k < count; k++)
+        model_take_out(model, node_item(nodes[k]));
+}
+
+/* The most shelves that so many nodes may have: every other has one, those between SHELF_LEAST, so
+ * that none are joined. What has been reserved suffices for them. */
+static void shelves_as_sparse_as_they_may_be_find_room(void **state)
+{
+    struct model *model = *state;
+    const struct shelves *shelves = &model->heap.shelves;
+    int64_t time_us = 0;
+    assert_true(heap_reserve(&model->heap, MODEL_ITEMS));
+    model_push(model, 0, TIME_US_END - 1); /* to the run, which takes nothing before it */
+    for (uint32_t round = 0; round < 8; round++) {
+        for (uint32_t item = 1; item < MODEL_ITEMS; item++)
+            if (!model->is_in[item])
+                model_push(model, item, time_us++);
+        uint32_t count = shelves->end - shelves->begin;
+        for (uint32_t i = 0; i + 2 < count; i += 2) /* the last may have few: it would join */
+            thin_shelf(model, i, 1);
+        for (uint32_t i = 1; i + 3 < count; i += 2)
+            thin_shelf(model, i, SHELF_LEAST);
+        assert_int_equal(shelves->end - shelves->begin, count);
+        model_check(model);
+    }
+    assert_true(shelves->end - shelves->begin >= 3 * (MODEL_ITEMS / SHELF_NODES));
+    model_check_peek(model, MODEL_ITEMS);
+    model_drain(model);
+}
+
 /* After 2^44 arrivals the serial number stays, and equal times go by item. */
 static void equal_times_go_by_item_when_serials_have_run_out(void **state)
 {
@@ -398,6 +434,7 @@ int main(void)
         TEST(random_changes_keep_the_order_while_it_grows_and_shrinks),
         TEST(what_leaves_and_comes_back_for_ever_needs_no_more_memory),
         TEST(shelves_that_became_small_are_joined),
+        TEST(shelves_as_sparse_as_they_may_be_find_room),
         TEST(equal_times_go_by_item_when_serials_have_run_out),
         TEST(no_call_moves_more_than_two_shelves),
         TEST(a_reservation_without_memory_changes_nothing),
