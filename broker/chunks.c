@@ -4,9 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A cache line: four nodes of a chunk share one. */
-enum { SEGMENT_ALIGNMENT = 64 };
-
 void chunks_release(struct chunks *chunks)
 {
     for (uint32_t i = 0; i < chunks->segment_count; i++)
@@ -25,8 +22,7 @@ static bool add_segment(struct chunks *chunks)
         chunks->segments = segments;
         chunks->segment_room = room;
     }
-    _Static_assert(sizeof(struct chunks_segment) % SEGMENT_ALIGNMENT == 0, "aligned_alloc");
-    struct chunks_segment *segment = aligned_alloc(SEGMENT_ALIGNMENT, sizeof(*segment));
+    struct chunks_segment *segment = aligned_alloc(CHUNKS_ALIGNMENT, sizeof(*segment));
     if (!segment)
         return false;
     chunks->segments[chunks->segment_count++] = segment;

@@ -13,17 +13,19 @@
 #include <stdint.h>
 
 #include "nodes.h"
+#include "segment.h"
 
 enum {
-    CHUNK_BITS = 6,
+    CHUNK_BITS = SEGMENT_BITS_OR(6, 1),
     CHUNK_NODES = 1 << CHUNK_BITS,
-    CHUNKS_SEGMENT_BITS = 8, /* chunks of one allocation */
+    CHUNKS_SEGMENT_BITS = SEGMENT_BITS_OR(8, 2), /* chunks of one allocation */
     CHUNKS_SEGMENT_CHUNKS = 1 << CHUNKS_SEGMENT_BITS,
+    CHUNKS_ALIGNMENT = 64, /* a cache line: four nodes of a chunk share one */
 };
 
 /* One allocation. */
 struct chunks_segment {
-    struct heap_node nodes[CHUNKS_SEGMENT_CHUNKS * CHUNK_NODES];
+    _Alignas(CHUNKS_ALIGNMENT) struct heap_node nodes[CHUNKS_SEGMENT_CHUNKS * CHUNK_NODES];
     uint32_t before[CHUNKS_SEGMENT_CHUNKS]; /* in the same pile, or in the list of free ones */
 };
 

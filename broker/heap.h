@@ -27,8 +27,9 @@
 #include "slab.h"
 
 enum {
-    HEAP_SEGMENT_BITS = SEGMENT_BITS(14),
-    HEAP_RUN_MAX = 1 << 16, /* nodes of the run; a heap with ranks has no such limit */
+    HEAP_SEGMENT_BITS = SEGMENT_BITS_OR(14, 4),
+    /* Nodes of the run; a heap with ranks has no such limit. */
+    HEAP_RUN_MAX = 1 << SEGMENT_BITS_OR(16, 3),
     HEAP_NODES_MAX = 1 << 28,
 };
 

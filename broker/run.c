@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 enum {
-    FIRST_ROOM = 4,       /* segments */
-    GAPS_ALLOWED = 4096,  /* a short run is never sparse */
+    FIRST_ROOM = 4,                             /* segments */
+    GAPS_ALLOWED = 1 << SEGMENT_BITS_OR(12, 2), /* a short run is never sparse */
     LENGTH_BITS_MAX = 30, /* so that indices can be compared after they began anew */
 };
 

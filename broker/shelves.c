@@ -5,7 +5,7 @@
 #include <string.h>
 
 enum {
-    SAMPLE_NODES = 64, /* of which the middle one cuts a shelf */
+    SAMPLE_NODES = 1 << SEGMENT_BITS_OR(6, 1), /* of which the middle one cuts a shelf */
     SMALL_NODES = SHELF_NODES / 2,
     LAID_NODES_MAX = SHELVES_TREE_NODES + SHELF_NODES,
 };

@@ -26,11 +26,15 @@
 #include "slab.h"
 
 enum {
-    SHELF_NODES = 2048,
+    SHELF_NODES = 1 << SEGMENT_BITS_OR(11, 3),
     SHELF_LEAST = SHELF_NODES / 4, /* one with fewer joins a neighbour that has few */
     SHELF_CHUNKS = SHELF_NODES / CHUNK_NODES,
     SHELVES_TREE_NODES = SHELF_NODES, /* of the tree when it is laid on shelves */
 };
+
+_Static_assert(SHELF_CHUNKS >= 1, "a chunk is no larger than a shelf");
+_Static_assert((int)SHELF_CHUNKS <= CHUNKS_SEGMENT_CHUNKS, "the front's chunks are adjacent");
+_Static_assert(SHELF_LEAST >= 2, "a shelf of one node is small");
 
 #define IN_SHELVES ((uint32_t)1 << 30)
 

@@ -215,6 +215,45 @@ static void compare_session(struct model *model, uint32_t number)
                    model_count_leases(model, number, true));
 }
 
+/* Whether a peek may show one record behind the other. */
+static bool is_in_order(const struct record_view *first, const struct record_view *second)
+{
+    if (first->status != second->status)
+        return first->status == RECORD_READY && second->status == RECORD_WAITING;
+    if (first->status == RECORD_READY && first->rank != second->rank)
+        return first->rank < second->rank;
+    return first->due_us <= second->due_us;
+}
+
+/* All that wait are shown, each once, and those that are ready before them, in order. What is ready
+ * and not durable yet is shown later. */
+static void compare_peek(struct model *model, uint32_t queue, struct moment now)
+{
+    const struct sched *sched = model->core->sched;
+    struct bytes name = sched_queue_name(sched, queue);
+    struct sched_numbers numbers = {0};
+    uint32_t slots[MODEL_KEYS + 1];
+    if (name.data)
+        sched_get_numbers(sched, name, now, &numbers);
+    uint32_t count = name.data ? sched_peek(sched, name, slots, MODEL_KEYS + 1) : 0;
+    uint64_t waiting = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct record_view view, before;
+        sched_view_slot(sched, slots[i], &view);
+        sched_view_slot(sched, slots[i ? i - 1 : 0], &before);
+        waiting += view.status == RECORD_WAITING;
+        for (uint32_t k = 0; k < i; k++)
+            if (slots[k] == slots[i])
+                model_fail(model, "a peek shows a record twice");
+        if (i && !is_in_order(&before, &view))
+            model_fail(model, "a peek shows k%u before k%u", model_index(before.key),
+                       model_index(view.key));
+    }
+    if (waiting != numbers.waiting || count - waiting > numbers.ready)
+        model_fail(model, "a peek shows %u records of %llu + %llu", count,
+                   (unsigned long long)numbers.waiting, (unsigned long long)numbers.ready);
+}
+
 void model_compare_all(struct model *model, struct moment now)
 {
     for (uint32_t number = 0; number < MODEL_SESSIONS; number++)
@@ -222,6 +261,8 @@ void model_compare_all(struct model *model, struct moment now)
     for (uint32_t queue = 0; queue < MODEL_QUEUES; queue++)
         for (uint32_t key = 0; key < model->keys; key++)
             compare(model, &model->now.records[key][queue], now);
+    for (uint32_t queue = 0; queue < MODEL_QUEUES; queue++)
+        compare_peek(model, queue, now);
     check_numbers(model, now);
     const char *what = "";
     if (!sched_check(model->core->sched, &what))
