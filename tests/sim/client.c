@@ -123,6 +123,23 @@ static void ask_sync(struct sim *sim, struct peer *peer)
 
 /* --- acting ----------------------------------------------------------------------------------- */
 
+/* Whether it was done it does not know. Its session goes on, and with it a set that is open: one
+ * that has a name is aborted, one whose BEGIN was not answered goes with the session. */
+static void give_up(struct sim *sim, uint32_t number)
+{
+    struct peer *peer = &sim->peers[number];
+    enum packet_kind kind = peer->request.kind;
+    peer->generation = 0;
+    if (kind == PACKET_SYNC_ITEM || kind == PACKET_SYNC_COMMIT) {
+        peer->generation = peer->request.lease;
+        peer->is_aborting = true;
+    } else if (kind == PACKET_SYNC_BEGIN) {
+        network_break(sim, number, true);
+        peer->state = PEER_OFF;
+    }
+    peer->request.id = 0;
+}
+
 void client_act(struct sim *sim, uint32_t number)
 {
     struct peer *peer = &sim->peers[number];
@@ -144,8 +161,7 @@ void client_act(struct sim *sim, uint32_t number)
         peer->request_sent_us = sim->now.mono_us;
         peer_send(sim, number, peer->request);
     } else if (sim->now.mono_us - peer->request_sent_us > SIM_S(30)) {
-        peer->request.id = 0; /* it gives up; whether it was done it does not know */
-        peer->generation = 0;
+        give_up(sim, number);
     }
 }
 

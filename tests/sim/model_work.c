@@ -125,7 +125,8 @@ static void apply_pending(const struct model_step *step, struct model_record *re
     record->run_now = false;
 }
 
-/* Its loss wants memory, and there is none: its lease is nobody's now and ends a little later. */
+/* Its loss wants memory, and there is none: its lease is nobody's now and ends a little later. One
+ * that a take gave stays one, and uses no credit when it is resumed before that. */
 static bool is_put_aside(struct model *model, const struct model_record *record)
 {
     struct record_view view;
@@ -136,7 +137,6 @@ static void put_aside(const struct model_step *step, struct model_record *record
 {
     record->session = MODEL_DETACHED;
     record->is_unconfirmed = !is_counted;
-    record->is_take = false;
     record->lease_end_mono_us = step->now.mono_us + PUT_OFF_US;
     model_touch(step->model, record);
 }
