@@ -244,6 +244,12 @@ static void reconnect(struct exchange *exchange, int64_t now)
         fail(exchange, STATUS_IO, "cannot open a socket");
 }
 
+void exchange_renew(struct exchange *exchange)
+{
+    exchange_end_all(exchange);
+    reconnect(exchange, now_us());
+}
+
 /* --- receiving -------------------------------------------------------------------------------- */
 
 static void fail_with(struct exchange *exchange, enum status status, struct bytes text)

@@ -48,6 +48,9 @@ void exchange_destroy(struct exchange **exchange);
 /* Waiting ends this many milliseconds from now. */
 void exchange_set_deadline(struct exchange *exchange, uint64_t wait_ms);
 void exchange_set_fragile(struct exchange *exchange, bool fragile);
+/* All flights end, and the next request goes over another connection, after another hello: what the
+ * session had open at the broker, such as a set, ends with that. */
+void exchange_renew(struct exchange *exchange);
 
 /* NULL: all flights are used. */
 struct flight *exchange_begin(struct exchange *exchange);

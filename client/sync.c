@@ -26,9 +26,12 @@ static void sync_end(struct everdue_client *client)
     exchange_set_fragile(client->exchange, false);
 }
 
+/* The broker may have the set still, and would refuse another one for as long as the session lives;
+ * to wait for the answer to an abort would double the wait that has just failed. */
 static enum status sync_fail(struct everdue_client *client, enum status status)
 {
     sync_end(client);
+    exchange_renew(client->exchange);
     client->sync.failure = status;
     return status;
 }
@@ -43,6 +46,12 @@ static enum status check_active(struct everdue_client *client)
     if (client->sync.failure)
         return client->sync.failure; /* with the text that stands there already */
     return client_fail(client, STATUS_BAD_FIELD, bytes_of("no sync is under way"));
+}
+
+static bool is_of_connection(enum status status)
+{
+    return status == STATUS_UNREACHABLE || status == STATUS_TIMED_OUT ||
+           status == STATUS_NO_SESSION || status == STATUS_IO;
 }
 
 int everdue_sync_begin(struct everdue_client *client, const char *queue,
@@ -62,6 +71,8 @@ int everdue_sync_begin(struct everdue_client *client, const char *queue,
     sync_begin_write(&flight->frame, &begin);
     struct answer answer;
     status = client_call(client, flight, &answer);
+    if (is_of_connection(status)) /* it may have begun, under a name that nobody knows */
+        exchange_renew(client->exchange);
     if (status)
         return (int)status;
     uint64_t generation = wire_read_uint(&answer.body);
@@ -221,12 +232,6 @@ static void abort_quietly(struct everdue_client *client)
         client->error[i] = text[i];
 }
 
-static bool is_of_connection(enum status status)
-{
-    return status == STATUS_UNREACHABLE || status == STATUS_TIMED_OUT ||
-           status == STATUS_NO_SESSION || status == STATUS_IO;
-}
-
 static enum status call_commit(struct everdue_client *client, const struct sync_commit *wanted,
                                struct sync_counts *counts)
 {
@@ -268,6 +273,8 @@ int everdue_sync_commit(struct everdue_client *client, bool prune, uint32_t prun
         abort_quietly(client);
     uint64_t kept_back = sync->kept_back;
     sync_end(client);
+    if (is_of_connection(status)) /* it may be refused yet, and stand open */
+        exchange_renew(client->exchange);
     if (status)
         return (int)status;
     if (result)

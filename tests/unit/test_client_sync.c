@@ -20,6 +20,8 @@ struct sync_script {
     uint32_t chunks;
     uint32_t checksum;
     uint32_t forget_at_chunk; /* 0: never */
+    bool is_silent_at_chunks;
+    atomic_bool is_silent_at_begin;
     enum status commit_status;
     struct sync_commit commit;
     struct sync_begin begin;
@@ -92,7 +94,9 @@ static void follow(struct fake_broker *broker, const struct message_head *head,
                    struct wire_reader *reader, void *user)
 {
     struct sync_script *script = user;
-    if (head->type == MESSAGE_SYNC_BEGIN) {
+    if (head->type == MESSAGE_SYNC_BEGIN && script->is_silent_at_begin) {
+        return;
+    } else if (head->type == MESSAGE_SYNC_BEGIN) {
         receive_begin(broker, script, reader, head->fields);
     } else if (head->type == MESSAGE_SYNC_COMMIT) {
         receive_commit(broker, script, reader, head->fields);
@@ -102,7 +106,7 @@ static void follow(struct fake_broker *broker, const struct message_head *head,
     } else if (head->type == MESSAGE_SYNC_CHUNK) {
         if (++script->chunks == script->forget_at_chunk)
             fake_broker_forget(broker);
-        else
+        else if (!script->is_silent_at_chunks)
             receive_chunk(broker, script, wire_read_uint(reader), reader);
     } else {
         fake_broker_answer(broker, wire_read_uint(reader), STATUS_OK, NULL);
@@ -118,14 +122,19 @@ struct setup {
     int last_status;
 };
 
-static void set_up(struct setup *setup)
+static void set_up_with_timeout(struct setup *setup, uint32_t timeout_ms)
 {
     *setup = (struct setup){.last_status = 0};
     setup->broker = fake_broker_start(follow, &setup->script);
     const struct everdue_client_options options = {.endpoint = fake_broker_endpoint(setup->broker),
-                                                   .timeout_ms = 5000};
+                                                   .timeout_ms = timeout_ms};
     setup->client = everdue_client_new(&options, NULL);
     assert_non_null(setup->client);
+}
+
+static void set_up(struct setup *setup)
+{
+    set_up_with_timeout(setup, 5000);
 }
 
 static void tear_down(struct setup *setup)
@@ -240,6 +249,39 @@ static void a_connection_that_breaks_ends_the_sync(void **state)
     tear_down(&setup);
 }
 
+/* The broker has it open until the session ends, and nobody else could begin one. */
+static void a_set_whose_chunk_is_not_answered_ends_with_its_session(void **state)
+{
+    (void)state;
+    struct setup setup;
+    set_up_with_timeout(&setup, 700);
+    setup.script.is_silent_at_chunks = true;
+    begin(&setup);
+    assert_int_equal(fake_broker_hellos(setup.broker), 1);
+    assert_int_equal(add(&setup, 1, 1), 0);
+    assert_int_equal(everdue_sync_flush(setup.client), STATUS_TIMED_OUT);
+    assert_int_equal(everdue_sync_commit(setup.client, false, 0, false, NULL), STATUS_TIMED_OUT);
+    assert_int_equal(everdue_pause(setup.client, "feeds"), 0);
+    assert_int_equal(fake_broker_hellos(setup.broker), 2);
+    tear_down(&setup);
+}
+
+static void a_set_whose_begin_is_not_answered_ends_with_its_session(void **state)
+{
+    (void)state;
+    struct setup setup;
+    set_up_with_timeout(&setup, 700);
+    assert_int_equal(everdue_pause(setup.client, "feeds"), 0);
+    setup.script.is_silent_at_begin = true;
+    assert_int_equal(everdue_sync_begin(setup.client, "feeds", NULL, NULL, NULL), STATUS_TIMED_OUT);
+    setup.script.is_silent_at_begin = false;
+    assert_int_equal(fake_broker_hellos(setup.broker), 1);
+    begin(&setup);
+    assert_int_equal(fake_broker_hellos(setup.broker), 2);
+    assert_int_equal(everdue_sync_abort(setup.client), 0);
+    tear_down(&setup);
+}
+
 static void a_commit_that_is_refused_aborts_and_says_why(void **state)
 {
     (void)state;
@@ -278,6 +320,8 @@ int main(void)
         cmocka_unit_test(an_empty_set_is_a_set),
         cmocka_unit_test(an_item_that_is_kept_back_forbids_pruning_and_keeps_the_places),
         cmocka_unit_test(a_connection_that_breaks_ends_the_sync),
+        cmocka_unit_test(a_set_whose_chunk_is_not_answered_ends_with_its_session),
+        cmocka_unit_test(a_set_whose_begin_is_not_answered_ends_with_its_session),
         cmocka_unit_test(a_commit_that_is_refused_aborts_and_says_why),
         cmocka_unit_test(an_abort_ends_the_sync_and_other_calls_wait_for_it),
     };
