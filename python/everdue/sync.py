@@ -12,7 +12,7 @@ import zlib
 from typing import TYPE_CHECKING, Any, Iterable, Iterator, Mapping, NamedTuple
 
 from . import values, wire
-from .errors import Conflict, SyncRefused, Unreachable
+from .errors import Conflict, SyncRefused, TimedOut, Unreachable
 from .records import put_item
 from .wire import Answer, Kind, Status
 
@@ -70,8 +70,7 @@ def run_sync(client: Client, records: Iterable[Mapping[str, Any]], queue: str,
     """Raises SyncRefused (also for the first bad record, unless skip_bad), Conflict,
     Unreachable."""
     spread_us = None if spread is None else values.duration_us(spread)
-    begun = client.call(Kind.SYNC_BEGIN, queue, spread_us, due_take, bound=True)
-    generation = sync_checked(begun).body
+    generation = sync_checked(begin(client, queue, spread_us, due_take)).body
     staging = Staging(client, generation)
     try:
         keys: list[str] = []
@@ -84,6 +83,17 @@ def run_sync(client: Client, records: Iterable[Mapping[str, Any]], queue: str,
         return SyncCounts(*sync_checked(answer).body)
     except BaseException:
         abort(client, generation)
+        raise
+
+
+def begin(client: Client, queue: str, spread_us: int | None, due_take: bool) -> Answer:
+    """What is not answered in time may have begun all the same, under a name that nobody knows, and
+    would stand in the way of every other sync: it ends with its session."""
+    try:
+        return client.call(Kind.SYNC_BEGIN, queue, spread_us, due_take, bound=True)
+    except TimedOut:
+        with client.lock:
+            client.connection.renew()
         raise
 
 

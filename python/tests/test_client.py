@@ -9,6 +9,7 @@ import pytest
 
 from conftest import wait_until
 from everdue import (Conflict, Refused, Status, SyncRefused, TimedOut, Unreachable)
+from everdue.leases import LeaseBook
 from harness import Broker
 
 
@@ -138,6 +139,23 @@ def test_one_sync_of_a_queue_at_a_time(client, clients, broker):
         yield {"key": "c"}
 
     assert client.sync(endless()).created == 2
+
+
+def test_a_sync_whose_begin_was_not_answered_stands_in_nobodys_way(clients, broker):
+    client = clients(broker, leases=LeaseBook(600.0))  # its silence alone is no cause for a hello
+    client.put("first")
+    client.timeout = 0
+    with pytest.raises(TimedOut):
+        client.sync([{"key": "a"}])
+    client.timeout = 10
+
+    def sync():
+        try:
+            return client.sync([{"key": "a"}])
+        except Conflict:  # the broker is about to end the first
+            return None
+
+    assert wait_until(sync, what="the first to end").created == 1
 
 
 def test_a_sync_that_loses_its_broker_changes_nothing_and_may_be_repeated(clients, durable_broker):

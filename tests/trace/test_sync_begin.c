@@ -51,6 +51,19 @@ static void a_set_ends_with_its_session(void **state)
     EXPECT(STATUS_OK, SYNC_BEGIN(story, D, &set));
 }
 
+static void a_set_ends_when_its_session_begins_anew(void **state)
+{
+    struct story *story = *state;
+    struct story_set set;
+    scene_make_set(story, &set);
+    PUT(story, "meanwhile");
+    HELLO(story, CLIENT);
+    EXPECT(STATUS_NOT_FOUND, SYNC_COMMIT(story, CLIENT, &set));
+    for (size_t i = 0; i < story->disk.row_count; i++)
+        assert_int_not_equal(story->disk.rows[i].row.table, STORE_SYNCS);
+    EXPECT(STATUS_OK, SYNC_BEGIN(story, CLIENT, &set));
+}
+
 static void a_session_that_is_lost_before_its_commit_changes_nothing(void **state)
 {
     struct story *story = *state;
@@ -214,6 +227,7 @@ int main(void)
         STORY(generations_go_on_after_a_restart),
         STORY(another_session_can_neither_send_lines_nor_commit),
         STORY(a_set_ends_with_its_session),
+        STORY(a_set_ends_when_its_session_begins_anew),
         STORY(a_session_that_is_lost_before_its_commit_changes_nothing),
         STORY(an_abort_changes_nothing_and_lets_another_begin),
         STORY(a_bad_line_is_refused_with_its_reason_and_counted),
