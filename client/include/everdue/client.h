@@ -127,8 +127,9 @@ struct everdue_sync_result {
 typedef void everdue_sync_refusal(uint64_t place, int status, void *user);
 
 /* begin, add any number of times, then commit or abort. `add` copies the item into the current
- * chunk and sends chunks ahead, several at a time, without waiting for each answer; an error of the
- * connection ends the sync. */
+ * chunk and sends chunks ahead, several at a time, without waiting for each answer. An error of the
+ * connection, or an answer that does not come in time, ends the sync, at the broker too: the
+ * session begins anew. */
 EVERDUE_API int everdue_sync_begin(struct everdue_client *client, const char *queue,
                                    const struct everdue_sync_options *options,
                                    everdue_sync_refusal *refused, void *user);
