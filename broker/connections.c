@@ -64,6 +64,11 @@ void connections_set_session(struct connections *connections, int fd, bool has_s
     connections->stranger_count += has_session ? -1 : 1;
 }
 
+uint64_t connection_taken(uint64_t received, uint64_t unread)
+{
+    return received > unread ? received - unread : 0;
+}
+
 uint64_t connection_unfinished(struct connection *connection, uint64_t taken_bytes)
 {
     if (connection->has_spoken)

@@ -37,10 +37,14 @@ void connections_close(struct connections *connections, int fd);
 /* NULL: not known. */
 struct connection *connections_find(const struct connections *connections, int fd);
 
+/* How many bytes were taken in, when the kernel first told that `received` came and then that
+ * `unread` of them wait. What arrives between its two answers is in the second only: the result is
+ * less than the truth by it, and 0 where nothing had been taken. */
+uint64_t connection_taken(uint64_t received, uint64_t unread);
+
 /* A look at a connection of which so many bytes have been taken in: how many of them are of a
- * message that is not whole. The kernel tells what came and what is unread in two answers; what
- * arrives between them makes `taken_bytes` less than it was, by a receive buffer at most, and less
- * than at the look before is none. */
+ * message that is not whole. `taken_bytes` may be less than at the look before (connection_taken),
+ * by a receive buffer at most: then it is none. */
 uint64_t connection_unfinished(struct connection *connection, uint64_t taken_bytes);
 
 void connections_set_session(struct connections *connections, int fd, bool has_session);

@@ -84,18 +84,26 @@ static void carry_out_cuts(struct server *server)
 /* A broker that nobody talks to sleeps. When all connections were looked at and nothing new had
  * come in, the rounds end; the first bytes on any connection begin them again. */
 
+/* False: it is not of TCP. */
+static bool tcp_received(int fd, uint64_t *bytes)
+{
+    struct tcp_info info;
+    socklen_t size = sizeof(info);
+    memset(&info, 0, sizeof(info));
+    bool is_tcp = getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0;
+    *bytes = info.tcpi_bytes_received;
+    return is_tcp;
+}
+
 /* Bytes that libzmq has taken in: the kernel's count of TCP, else our own. False: the connection is
  * gone. */
 static bool bytes_taken(int fd, uint64_t *bytes)
 {
-    struct tcp_info info;
-    socklen_t size = sizeof(info);
     int unread = 0;
-    memset(&info, 0, sizeof(info));
-    bool is_tcp = getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0;
+    bool is_tcp = tcp_received(fd, bytes);
     if (ioctl(fd, FIONREAD, &unread))
         return false;
-    *bytes = is_tcp ? (uint64_t)info.tcpi_bytes_received - (uint64_t)unread : received_bytes(fd);
+    *bytes = is_tcp ? connection_taken(*bytes, (uint64_t)unread) : received_bytes(fd);
     return true;
 }
 
@@ -105,12 +113,15 @@ static bool watch(struct server *server, int fd, int operation)
     return epoll_ctl(server->watch_fd, operation, fd, &event) == 0;
 }
 
+/* What a connection of TCP received before it was noticed here counts, too; our own count goes on
+ * when a descriptor is used again. */
 void guard_begin(struct server *server, int fd)
 {
     struct connection *connection = connections_find(&server->connections, fd);
     uint64_t bytes;
-    if (connection && bytes_taken(fd, &bytes)) {
-        connection->taken_bytes = connection->seen_bytes = bytes;
+    if (connection) {
+        connection->taken_bytes = tcp_received(fd, &bytes) ? 0 : received_bytes(fd);
+        connection->seen_bytes = connection->taken_bytes;
         connection->is_watched = watch(server, fd, EPOLL_CTL_ADD);
     }
     if (server->next_look_mono_us == TIME_US_NEVER)
@@ -221,17 +232,20 @@ static void look_at(struct server *server, int fd, struct connection *connection
     look_at_unfinished(server, fd, connection);
 }
 
-/* Many that each stay below the limit are too much together: then the limit falls. */
+/* Many that each stay below the limit are too much together: then the limit falls, and the rounds
+ * go on, though nothing more may come in. */
 static void end_round(struct server *server)
 {
-    if (server->unfinished_bytes <= UNFINISHED_ALL)
+    bool is_much = server->unfinished_bytes > UNFINISHED_ALL;
+    if (!is_much)
         server->unfinished_halved = 0;
     else if (server->unfinished_halved < HALVINGS_MAX)
         server->unfinished_halved++;
     server->unfinished_bytes = 0;
     server->has_read_all = false;
     server->next_look_fd = 0;
-    if (!server->has_unwatched && server->connections.stranger_count <= STRANGERS_FREE) {
+    if (!is_much && !server->has_unwatched &&
+        server->connections.stranger_count <= STRANGERS_FREE) {
         rest(server);
     } else {
         int64_t times = 1 + server->connections.open_count / LOOK_OPEN;

@@ -83,6 +83,18 @@ static void bytes_that_come_between_the_kernels_answers_are_no_endless_message(v
     assert_int_equal(connection_unfinished(&connection, 1100), 32);
 }
 
+/* More than a new connection had received may arrive between the kernel's answers. A count below
+ * none would be a huge one, and what comes later never more than that: no end to a message. */
+static void bytes_that_came_meanwhile_are_not_taken_back(void **state)
+{
+    (void)state;
+    assert_int_equal(connection_taken(1000, 0), 1000);
+    assert_int_equal(connection_taken(1000, 300), 700);
+    assert_int_equal(connection_taken(100, 200000), 0);
+    struct connection connection = {.taken_bytes = connection_taken(100, 200000)};
+    assert_int_equal(connection_unfinished(&connection, connection_taken(300000, 0)), 300000);
+}
+
 static void a_session_may_begin_so_often_and_again_later(void **state)
 {
     (void)state;
@@ -104,6 +116,7 @@ int main(void)
         cmocka_unit_test(strangers_are_those_without_a_session),
         cmocka_unit_test(nothing_is_kept_for_numbers_that_are_no_descriptors),
         cmocka_unit_test(a_message_is_unfinished_from_the_last_whole_one_on),
+        cmocka_unit_test(bytes_that_came_meanwhile_are_not_taken_back),
         cmocka_unit_test(bytes_that_come_between_the_kernels_answers_are_no_endless_message),
         cmocka_unit_test(a_session_may_begin_so_often_and_again_later),
     };
