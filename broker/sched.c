@@ -32,6 +32,7 @@ void sched_settings_init(struct sched_settings *settings)
         .lease_us = (int64_t)LEASE_MS_DEFAULT * US_PER_MS,
         .heartbeat_us = (int64_t)HEARTBEAT_MS_DEFAULT * US_PER_MS,
         .grace_us = (int64_t)5 * US_PER_S,
+        .sync_idle_us = (int64_t)600 * US_PER_S,
     };
 }
 
@@ -97,6 +98,7 @@ struct sched *sched_new(const struct sched_settings *settings)
     sched->next_record = 1;
     sched->next_generation = 1;
     sched->grace_end_mono_us = TIME_US_NEVER;
+    sched->sync_look_mono_us = TIME_US_NEVER;
     sched->is_loading = true;
     sched->is_meta_dirty = true;
     return sched;
@@ -152,6 +154,8 @@ void sched_destroy(struct sched **self)
 void sched_set_settings(struct sched *sched, const struct sched_settings *settings)
 {
     sched->settings = *settings;
+    if (sched->sync_look_mono_us != TIME_US_NEVER)
+        sched->sync_look_mono_us = 0; /* the limit of those that are open may be lower now */
 }
 
 enum status sched_set_policy(struct sched *sched, struct bytes name,
@@ -237,6 +241,7 @@ static void pass_time(struct sched *sched, const struct event *event, struct eff
     if (event->now.mono_us >= sched->hold_mono_us) {
         session_pass_time(sched, event->now, effects);
         lease_expire(sched, event->now, effects);
+        sync_pass_time(sched, event->now, effects);
     }
     promote(sched, event->now);
     take_pass_time(sched, event->now, effects);
@@ -368,6 +373,7 @@ int64_t sched_next_mono_us(const struct sched *sched)
         return 0;
     int64_t ends =
         least(heap_first_time(&sched->lease_ends), heap_first_time(&sched->session_ends));
+    ends = least(ends, sched->sync_look_mono_us);
     if (ends < sched->hold_mono_us)
         ends = sched->hold_mono_us;
     int64_t next = least(ends, heap_first_time(&sched->take_ends));

@@ -66,6 +66,7 @@ struct sched_settings {
     /* After a restart: how long known sessions may take to come back. After a hello, a second at
      * least: how long its leases may take to be announced. */
     int64_t grace_us;
+    int64_t sync_idle_us; /* a full set of which no line comes for so long is given up */
 };
 
 /* The defaults of design and documentation. */
@@ -159,7 +160,9 @@ enum effect_kind {
     EFFECT_DRAINED,    /* answer DRAIN: `status` */
     EFFECT_SYNC_DONE,  /* answer SYNC_COMMIT: `status`, counts by sched_sync_counts(`number`) */
     EFFECT_SYNC_BEGUN, /* answer SYNC_BEGIN: `number` is the generation */
+    EFFECT_SYNC_IDLE,  /* the full set `number` of the queue at place `record` was given up */
 };
+enum { EFFECT_COUNT = EFFECT_SYNC_IDLE + 1 };
 
 struct effect {
     enum effect_kind kind;
@@ -274,6 +277,18 @@ void sched_view_slot(const struct sched *sched, uint32_t slot, struct record_vie
 
 /* Whether a sync of this generation is under way. */
 bool sched_sync_exists(const struct sched *sched, uint64_t generation);
+
+/* The full set that a queue has under way. */
+struct sched_sync_view {
+    struct bytes
+        holder;   /* the name of the session that began it; absent: it was before a restart */
+    bool is_open; /* lines may come; else it is carried out, or given up */
+    int64_t began_mono_us, heard_mono_us;
+};
+/* Of the queue at a place from 0 on, borrowed until the next step. False: it has none. */
+bool sched_view_sync(const struct sched *sched, uint32_t place, struct sched_sync_view *view);
+/* The place of a queue; SLAB_NONE (all ones): there is no such queue. */
+uint32_t sched_find_queue(const struct sched *sched, struct bytes name);
 
 /* The queue whose sync has this generation, the last one included; absent bytes: none. */
 struct bytes sched_sync_queue(const struct sched *sched, uint64_t generation);

@@ -356,6 +356,8 @@ enum status sync_item(struct sched *sched, const struct event *event);
 enum status sync_commit(struct sched *sched, const struct event *event, struct effects *effects);
 enum status sync_abort(struct sched *sched, const struct event *event);
 void sync_drop_session(struct sched *sched, uint32_t number);
+/* Gives up those of which nothing came for too long. */
+void sync_pass_time(struct sched *sched, struct moment now, struct effects *effects);
 void sync_slice(struct sched *sched, struct queue *queue, uint32_t *budget, struct moment now,
                 struct effects *effects);
 /* The queue of a sync under way, or of the last that was answered. */

@@ -332,6 +332,15 @@ struct bytes sched_sync_queue(const struct sched *sched, uint64_t generation)
     return queue ? sched_queue_name(sched, queue->id) : (struct bytes){NULL, 0};
 }
 
+static void note_holder(const struct sched *sched, struct sync *sync, const struct event *event)
+{
+    struct bytes name = session_name(sched, session_find(sched, event->session));
+    sync->holder_bytes = (uint8_t)name.count;
+    if (name.count)
+        memcpy(sync->holder, name.data, name.count);
+    sync->began_mono_us = sync->heard_mono_us = event->now.mono_us;
+}
+
 enum status sync_begin(struct sched *sched, const struct event *event, struct effects *effects)
 {
     const struct sync_begin *begin = event->sync_begin;
@@ -343,12 +352,16 @@ enum status sync_begin(struct sched *sched, const struct event *event, struct ef
         return status;
     if (queue->sync)
         return STATUS_CONFLICT;
+    int64_t idle_end_us = event->now.mono_us + sched->settings.sync_idle_us;
     struct sync *sync = effects_reserve(effects, 1) ? sync_new(sched->next_generation) : NULL;
     if (!sync)
         return STATUS_NO_MEMORY;
     sched->next_generation++;
     sched->is_meta_dirty = true;
     sync->session = event->session;
+    note_holder(sched, sync, event);
+    if (idle_end_us < sched->sync_look_mono_us)
+        sched->sync_look_mono_us = idle_end_us;
     sync->spread_us = begin->spread_us;
     sync->due_take = begin->due_take;
     queue->sync = sync;
@@ -367,15 +380,19 @@ enum status sync_item(struct sched *sched, const struct event *event)
     if (!queue || !queue->sync || queue->sync->generation != event->sync_item.generation)
         return STATUS_NOT_FOUND;
     struct sync *sync = queue->sync;
+    if (sync->phase == SYNC_DROP)
+        return STATUS_NOT_FOUND;
     if (sync->phase != SYNC_OPEN || sync->session != event->session)
         return STATUS_CONFLICT;
     enum status status = sync_stage(sched, queue, event->sync_item.put, true, event->now);
     if (status < 0)
         sync->counts.rejected++;
+    if (status != STATUS_NO_MEMORY)
+        sync->heard_mono_us = event->now.mono_us;
     return status;
 }
 
-static void drop(struct sync *sync, enum status status)
+void sync_drop(struct sync *sync, enum status status)
 {
     sync->phase = SYNC_DROP;
     sync->status = status;
@@ -411,7 +428,7 @@ enum status sync_commit(struct sched *sched, const struct event *event, struct e
         return STATUS_OK;
     if (commit->count != event->sync_commit.count ||
         commit->checksum != event->sync_commit.checksum) {
-        drop(sync, STATUS_MISMATCH);
+        sync_drop(sync, STATUS_MISMATCH);
         return STATUS_OK;
     }
     sync->prunes = commit->prune && sync->counts.rejected == 0;
@@ -429,7 +446,7 @@ enum status sync_abort(struct sched *sched, const struct event *event)
         return STATUS_NOT_FOUND;
     if (queue->sync->phase != SYNC_OPEN || queue->sync->session != event->session)
         return STATUS_CONFLICT;
-    drop(queue->sync, STATUS_OK);
+    sync_drop(queue->sync, STATUS_OK);
     return STATUS_OK;
 }
 
@@ -440,7 +457,7 @@ void sync_drop_session(struct sched *sched, uint32_t number)
         if (!sync || sync->session != number)
             continue;
         if (sync->phase == SYNC_OPEN)
-            drop(sync, STATUS_OK);
+            sync_drop(sync, STATUS_OK);
         sync->has_request = false;
     }
 }

@@ -2,14 +2,15 @@
  *
  *   OPEN --commit--> PLAN --> APPLY --> CLEAN --> answered
  *     |               | guard
- *     +--abort--------+--------> DROP  --> (answered)
+ *     +--abort, idle--+--------> DROP  --> (answered)
  *
  * OPEN: items are compared as they come. New keys become records at once, but staged: nobody sees
  * them. Known keys that differ are kept as encoded items. Both are spooled to the store in parts,
  * so that the commit itself is one small row. PLAN: a walk over all records finds those that are
  * absent. The marker row then makes the commit durable; APPLY carries it out in slices and goes on
  * after a crash. Keys that are put or removed meanwhile are noted and left alone. (sched_sync.c:
- * OPEN and commit; sched_sync_apply.c: the slices; sched_sync_load.c: after a crash.)
+ * OPEN and commit; sched_sync_open.c: those that stay open; sched_sync_apply.c: the slices;
+ * sched_sync_load.c: after a crash.)
  */
 #ifndef EVERDUE_SCHED_SYNC_H
 #define EVERDUE_SCHED_SYNC_H
@@ -48,6 +49,9 @@ struct sync {
     enum sync_phase phase;
     uint64_t generation;
     uint32_t session; /* the caller's number: of BEGIN, then of COMMIT */
+    uint8_t holder_bytes;
+    char holder[SESSION_NAME_BYTES_MAX]; /* its name at BEGIN, for people */
+    int64_t began_mono_us, heard_mono_us;
     uint64_t request;
     bool is_asked;    /* COMMIT came: its answer is remembered, whoever is there to hear it */
     bool has_request; /* somebody waits for an answer */
@@ -98,6 +102,9 @@ enum status sync_stage(struct sched *sched, struct queue *queue, const struct pu
                        struct moment now);
 /* Write what is not spooled yet. */
 enum status sync_flush_part(struct sched *sched, struct sync *sync);
+
+/* Changes nothing, and goes: COMMIT is answered so. */
+void sync_drop(struct sync *sync, enum status status);
 
 /* Another record that is to go. */
 enum status sync_add_prune(struct sync *sync, uint64_t number, uint32_t slot);

@@ -209,6 +209,8 @@ struct sched {
     uint64_t reserved_end; /* numbers below are reserved durably */
     uint64_t next_record;
     uint64_t next_generation;
+    int64_t
+        sync_look_mono_us; /* when one may have been idle too long; TIME_US_NEVER: none is open */
     uint64_t body_bytes;
 
     uint32_t *dirty[2];

@@ -375,6 +375,12 @@ bool sched_get_numbers(const struct sched *sched, struct bytes name, struct mome
 
 /* --- queues and sessions ---------------------------------------------------------------------- */
 
+uint32_t sched_find_queue(const struct sched *sched, struct bytes name)
+{
+    const struct queue *queue = queue_find(sched, name);
+    return queue ? queue->id : SLAB_NONE;
+}
+
 struct bytes sched_queue_name(const struct sched *sched, uint32_t place)
 {
     if (place >= sched->queue_count)

@@ -174,7 +174,8 @@ struct server {
     int64_t next_space_mono_us;
     int exit_code;
     struct server_counts counts;
-    struct log_limit mistakes_limit, backup_limit, connections_limit, denied_limit, guard_limit;
+    struct log_limit mistakes_limit, backup_limit, connections_limit, denied_limit, guard_limit,
+        idle_limit;
 };
 
 /* --- server_socket.c -------------------------------------------------------------------------- */
@@ -291,6 +292,8 @@ int64_t guard_next_mono_us(const struct server *server);
 /* A sync has begun. Without memory for it the commit will say mismatch: nothing is changed. */
 void records_begin_tally(struct server *server, uint32_t worker, uint64_t generation);
 void records_forget_tally(struct server *server, uint64_t generation);
+/* A sync of which nothing came for too long was given up. */
+void records_sync_idle(struct server *server, const struct effect *effect);
 
 /* --- server_output.c -------------------------------------------------------------------------- */
 

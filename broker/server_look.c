@@ -153,6 +153,29 @@ static void add_scheduler(struct map *map, const struct sched_numbers *numbers)
     add_number(map, "head_lateness_us", numbers->head_lateness_us);
 }
 
+/* The full set that a queue has under way: whose, since when, and when something came of it last.
+ * Every row has them, for they are the columns of a table. */
+static void add_sync(struct map *map, const struct server *server, uint32_t queue)
+{
+    struct sched_sync_view view = {.is_open = false};
+    bool is_there = sched_view_sync(server->sched, queue, &view);
+    int64_t began_us = view.began_mono_us ? view.began_mono_us : server->started.mono_us;
+    int64_t heard_us = view.is_open ? view.heard_mono_us : server->now.mono_us;
+    add_text(map, "sync", bytes_of(!is_there ? "" : view.is_open ? "open" : "carried out"));
+    add_text(map, "sync_by", view.holder);
+    add_number(map, "sync_age_s", is_there ? (server->now.mono_us - began_us) / US_PER_S : 0);
+    add_number(map, "sync_idle_s", (server->now.mono_us - heard_us) / US_PER_S);
+}
+
+static uint32_t count_syncs(const struct server *server)
+{
+    uint32_t count = 0;
+    struct sched_sync_view view;
+    for (uint32_t i = 0; sched_queue_name(server->sched, i).data; i++)
+        count += sched_view_sync(server->sched, i, &view);
+    return count;
+}
+
 static void add_server(struct map *map, struct server *server, const struct sched_numbers *numbers)
 {
     const struct server_counts *counts = &server->counts;
@@ -182,6 +205,7 @@ static void add_server(struct map *map, struct server *server, const struct sche
         {"bytes_in_total", counts->bytes_in},
         {"bytes_out_total", counts->bytes_out},
         {"sessions", numbers->sessions},
+        {"syncs", count_syncs(server)},
         {"backlog", numbers->backlog},
         {"draining", numbers->is_draining},
         {"in_grace", numbers->is_in_grace},
@@ -227,6 +251,8 @@ void look_stats(struct server *server, struct request *request)
     begin_answer(server, request);
     struct map map = begin_map(&server->out);
     add_scheduler(&map, &numbers);
+    if (queue.data)
+        add_sync(&map, server, sched_find_queue(server->sched, queue));
     add_server(&map, server, &numbers);
     end_map(&map);
     end_answer(server, request);
@@ -293,6 +319,7 @@ void look_queues(struct server *server, struct request *request)
         add_text(&map, "name", name);
         add_number(&map, "paused", sched_queue_is_paused(server->sched, place));
         add_scheduler(&map, &numbers);
+        add_sync(&map, server, place);
         end_map(&map);
     }
     wire_patch_array(&server->out, count_at, place);

@@ -275,6 +275,9 @@ static void carry_out(struct server *server, struct parcel *parcel, const struct
         write_number(server, effect, effect->number);
         socket_send(server, effect->session, server->out.data, server->out.count);
         break;
+    case EFFECT_SYNC_IDLE:
+        records_sync_idle(server, effect);
+        break;
     case EFFECT_SYNC_DONE:
         write_sync_done(server, effect);
         output_durable(server, workers_identity(&server->workers, effect->session));

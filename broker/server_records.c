@@ -1,8 +1,11 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
+#include "quantity.h"
 #include "server_internal.h"
+#include "utf8.h"
 
 /* --- put and its kind ------------------------------------------------------------------------- */
 
@@ -164,6 +167,47 @@ void records_forget_tally(struct server *server, uint64_t generation)
         *tally = server->tallies[--server->tally_count];
 }
 
+void records_sync_idle(struct server *server, const struct effect *effect)
+{
+    struct sched_sync_view view;
+    char holder[SESSION_NAME_BYTES_MAX + 1] = "";
+    uint64_t held_back;
+    records_forget_tally(server, effect->number);
+    if (!sched_view_sync(server->sched, effect->record, &view) ||
+        !log_limit_allows(&server->idle_limit, server->now.mono_us, &held_back))
+        return;
+    struct bytes name = sched_queue_name(server->sched, effect->record);
+    char queue[QUEUE_NAME_BYTES_MAX + 1] = "";
+    memcpy(queue, name.data, name.count);
+    utf8_first_line(holder, sizeof(holder), view.holder.data, view.holder.count);
+    log_line(LOG_WARNING, "a full set was given up: nothing came of it for too long", "queue",
+             queue, "by", holder, "idle_s",
+             log_i64((server->now.mono_us - view.heard_mono_us) / US_PER_S), "more",
+             log_u64(held_back), NULL);
+}
+
+/* Whoever is refused must know whom to ask, or to stop. */
+static void refuse_second(struct server *server, const struct request *request, struct bytes queue)
+{
+    char text[SESSION_NAME_BYTES_MAX + 256], holder[SESSION_NAME_BYTES_MAX + 1] = "";
+    char age[QUANTITY_TEXT_BYTES], idle[QUANTITY_TEXT_BYTES];
+    struct sched_sync_view view = {.is_open = false};
+    sched_view_sync(server->sched, sched_find_queue(server->sched, queue), &view);
+    utf8_first_line(holder, sizeof(holder), view.holder.data, view.holder.count);
+    if (view.is_open)
+        snprintf(
+            text, sizeof(text),
+            "another sync of this queue is under way: \"%s\" began it %s ago, and was heard %s "
+            "ago",
+            holder, span_format(server->now.mono_us - view.began_mono_us, age),
+            span_format(server->now.mono_us - view.heard_mono_us, idle));
+    else
+        snprintf(text, sizeof(text),
+                 "another sync of this queue is being carried out%s%s; try again in a moment",
+                 holder[0] ? ": that of " : "", holder);
+    output_status(server, request, STATUS_CONFLICT, text);
+}
+
 void records_sync_begin(struct server *server, struct request *request)
 {
     struct sync_begin begin;
@@ -174,7 +218,9 @@ void records_sync_begin(struct server *server, struct request *request)
     struct event event = input_event(server, request, EVENT_SYNC_BEGIN);
     event.sync_begin = &begin;
     enum status status = storage_is_short(server) ? STATUS_NO_SPACE : server_step(server, &event);
-    if (status)
+    if (status == STATUS_CONFLICT)
+        refuse_second(server, request, begin.queue);
+    else if (status)
         output_status(server, request, status, status_text(status));
 }
 

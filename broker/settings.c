@@ -184,6 +184,17 @@ static const char *set_reconnect(struct options *options, const char *value)
     return set_interval(&options->server.reconnect_us, value);
 }
 
+static const char *set_sync_idle(struct options *options, const char *value)
+{
+    int64_t us = 0;
+    const char *why = set_interval(&us, value);
+    if (!why && us < US_PER_S)
+        why = "1s at least";
+    if (!why)
+        options->server.sched.sync_idle_us = us;
+    return why;
+}
+
 static const char *set_stop_timeout(struct options *options, const char *value)
 {
     return set_interval(&options->server.stop_us, value);
@@ -304,6 +315,8 @@ const struct setting settings[SETTINGS] = {
     {"lease", "DURATION", "Of sessions that name none (60s)", set_lease},
     {"grace", "DURATION", "After a restart, for known workers to come back (5s)", set_grace},
     {"reconnect", "DURATION", "For a broken tcp connection to come back (3s)", set_reconnect},
+    {"sync-idle", "DURATION", "A full set of which nothing comes for so long is given up (10m)",
+     set_sync_idle},
     {"stop-timeout", "DURATION", "On SIGTERM, wait so long for reports (8s)", set_stop_timeout},
     {"records-max", "N", "Limit of records (100000000)", set_records_max},
     {"bytes-max", "SIZE", "Limit of bytes of records in memory (1TiB)", set_bytes_max},

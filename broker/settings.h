@@ -15,7 +15,7 @@ struct setting {
     set_value *set;
 };
 
-enum { SETTINGS = 21 };
+enum { SETTINGS = 22 };
 extern const struct setting settings[SETTINGS];
 
 /* Adds endpoints to those that are there. */

@@ -309,6 +309,7 @@ static bool count_queue(const struct everdue_value *values, size_t count, void *
     struct sentences_queues *queues = user;
     struct row row = {values, count};
     queues->count++;
+    sentences_add_sync(&queues->syncs, &row);
     if (row_number(&row, "paused", 0) == 0)
         return true;
     if (queues->paused.count > 0)
@@ -356,6 +357,7 @@ int command_status(struct context *context, int argc, char **argv)
     if (code)
         return code;
     text_init(&queues.paused);
+    text_init(&queues.syncs);
     text_init(&printer.text);
     int status = everdue_queues(context->client, count_queue, &queues);
     if (status >= 0)
@@ -365,6 +367,7 @@ int command_status(struct context *context, int argc, char **argv)
     else
         output_text(&printer.text);
     text_release(&queues.paused);
+    text_release(&queues.syncs);
     text_release(&printer.text);
     return code;
 }

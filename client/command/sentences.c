@@ -6,6 +6,8 @@
 
 /* A head that is later than this is worth being called late. */
 enum { HEAD_LATE_US = 5000000 };
+/* So long nothing comes of no full set that goes on. */
+enum { SYNC_IDLE_US = 60000000 };
 
 struct report {
     struct text *text;
@@ -49,6 +51,10 @@ static void say_grants(struct report *report, const struct sentences_queues *que
         report->faults++;
         text_add_format(report->text, "! Paused: %s. To end that: everdue resume QUEUE\n",
                         queues->paused.data);
+    }
+    if (queues->syncs.count > 0) {
+        report->faults++;
+        text_add(report->text, queues->syncs.data, queues->syncs.count);
     }
     if (ready > 0 && number(report, "workers") == 0) {
         report->faults++;
@@ -172,6 +178,21 @@ static void describe_broker(const struct report *report)
     if (!row_add_text(report->stats, "version", report->text))
         text_add_string(report->text, "unknown");
     text_add_string(report->text, ".\n");
+}
+
+void sentences_add_sync(struct text *text, const struct row *queue)
+{
+    char age[QUANTITY_TEXT_BYTES], idle[QUANTITY_TEXT_BYTES];
+    int64_t idle_us = row_number(queue, "sync_idle_s", 0) * 1000000;
+    if (idle_us < SYNC_IDLE_US)
+        return;
+    text_add_string(text, "! A full set of ");
+    row_add_text(queue, "name", text);
+    text_add_string(text, " stands open, no other can begin: ");
+    row_add_text(queue, "sync_by", text);
+    text_add_format(text, " began it %s ago and was not heard for %s. Is it stuck? Stop it\n",
+                    span_format(row_number(queue, "sync_age_s", 0) * 1000000, age),
+                    span_format(idle_us, idle));
 }
 
 bool sentences_write(struct text *text, const struct row *stats,

@@ -10,7 +10,11 @@
 struct sentences_queues {
     uint64_t count;
     struct text paused; /* names with commas; empty: none */
+    struct text syncs;  /* a sentence for each full set of which nothing came lately */
 };
+
+/* Adds one when the full set that a queue has under way seems to be stuck. */
+void sentences_add_sync(struct text *text, const struct row *queue);
 
 /* Adds the sentences, a line each. `stats` is the row of the whole broker. Returns whether all is
  * well. */

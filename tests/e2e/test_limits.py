@@ -3,6 +3,7 @@
 import os
 import re
 import resource
+import signal
 import socket
 import subprocess
 import time
@@ -10,7 +11,9 @@ import time
 import pytest
 
 from conftest import PROGRAMS, environment, wait_until
-from raw import BACKUP, BUSY, CREATED, HOUR_US, NO_SPACE, OK, PUT, REMOVE, TOO_MANY, Peer, put
+from raw import (
+    BACKUP, BUSY, CONFLICT, CREATED, HOUR_US, NO_SPACE, NOT_FOUND, OK, PUT, REMOVE, SYNC_BEGIN,
+    SYNC_CHUNK, SYNC_COMMIT, TOO_MANY, Peer, put)
 
 # --- limits ---
 
@@ -95,6 +98,41 @@ def test_too_many_connections_are_cut_and_do_no_harm(many_descriptors, directory
         said = broker.communicate(timeout=20)[1]
     assert broker.returncode == 0
     assert "too many connections" in said and "fewer sessions than configured" in said
+
+
+# --- a full set that stands open ---
+
+
+def test_a_full_set_that_stands_open_is_shown_with_its_holder_and_given_up(brokers, directory):
+    settings, lines = directory / "broker.conf", directory / "set.jsonl"
+    settings.write_text("sync-idle = 10m\n")
+    lines.write_text('{"key":"k"}\n')
+    broker = brokers("--config", settings)
+    holder, other = Peer(broker.endpoint), Peer(broker.endpoint)
+    holder.hello()
+    other.hello()
+    generation = holder.items(SYNC_BEGIN, "q", None, False)
+    assert holder.items(SYNC_CHUNK, generation, [put("new")]) == [CREATED]
+    status, _, text = other.ask(SYNC_BEGIN, "q", None, False)
+    assert status == CONFLICT and f'"test:{os.getpid()}" began it' in text
+    done = broker.everdue("sync", lines, "--queue", "q", check=False)
+    assert done.returncode == 1 and f'"test:{os.getpid()}" began it' in done.stderr
+    shown = broker.stats("q")
+    assert shown["sync"] == "open" and shown["sync_by"] == f"test:{os.getpid()}"
+    assert 0 <= shown["sync_idle_s"] <= shown["sync_age_s"] < 60 and shown["syncs"] == 1
+    assert "SYNC_BY" in broker.everdue("queues").stdout
+    assert broker.json("queues")[0]["sync_by"] == f"test:{os.getpid()}"
+
+    settings.write_text("sync-idle = 1s\n")
+    broker.process.signal(signal.SIGHUP)
+    wait_until(lambda: other.stats()["syncs"] == 0, what="the end of the set")
+    assert "a full set was given up" in broker.process.text()
+    assert holder.items(SYNC_CHUNK, generation, [put("late")]) == [NOT_FOUND]
+    assert holder.ask(SYNC_COMMIT, generation, 1, 0, False, 0, False)[0] == NOT_FOUND
+    assert broker.everdue("sync", lines, "--queue", "q").returncode == 0
+    assert [record.key for record in other.list("q")] == ["k"]
+    holder.close()
+    other.close()
 
 
 # --- backup ---

@@ -276,6 +276,7 @@ static void carry_out(struct sim *sim, const struct effect *effect)
         answer_waiting(sim, effect->request, effect->status, 0);
         break;
     case EFFECT_SYNC_BEGUN:
+    case EFFECT_SYNC_IDLE:
         break;
     }
 }

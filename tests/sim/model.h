@@ -99,6 +99,7 @@ struct model_sync {
     bool is_committed, is_dry, prune, due_take, is_leaving, broke_guard, is_mismatch;
     bool any_applied, was_short; /* memory was, in one of its slices */
     int64_t spread_us;
+    int64_t heard_mono_us;
     int64_t wall_low_us, wall_high_us; /* seen since it began */
     uint32_t rejected, lines;
     uint32_t prune_max_ppm;
@@ -276,5 +277,6 @@ void model_sync_finish(struct model *model, struct model_sync *sync);
 void model_sync_doubt(struct model *model, const struct model_sync *sync);
 void model_sync_touch(struct model *model, uint32_t queue, uint32_t key);
 void model_sync_drop_session(struct model *model, uint32_t session);
+void model_sync_idle(const struct model_step *step, bool may_wait);
 
 #endif

@@ -90,6 +90,28 @@ void model_sync_drop_session(struct model *model, uint32_t session)
         }
 }
 
+/* Of those to which no line came for too long. */
+void model_sync_idle(const struct model_step *step, bool may_wait)
+{
+    for (uint32_t queue = 0; queue < MODEL_QUEUES; queue++) {
+        struct model_sync *sync = &step->model->now.syncs[queue];
+        if (!sync->generation || sync->is_committed || sync->request)
+            continue;
+        int64_t idle_us = step->now.mono_us - sync->heard_mono_us;
+        bool is_over = idle_us >= step->model->settings.sync_idle_us;
+        if (model_has_effect(step, EFFECT_SYNC_IDLE, sync->generation)) {
+            if (!is_over)
+                model_fail(step->model, "a sync was given up too early");
+            sync->generation = 0;
+            sync->is_leaving = true;
+        } else if (is_over && step->model->is_short) { /* it may have been put off */
+            step->model->hold_mono_us = step->now.mono_us + MODEL_SLACK_US;
+        } else if (is_over && !may_wait) {
+            model_fail(step->model, "a sync of which nothing comes stays open");
+        }
+    }
+}
+
 void model_sync_begin(const struct model_step *step)
 {
     struct model *model = step->model;
@@ -104,6 +126,7 @@ void model_sync_begin(const struct model_step *step)
         .session = step->event->session,
         .due_take = begin->due_take,
         .spread_us = begin->spread_us,
+        .heard_mono_us = step->now.mono_us,
         .wall_low_us = step->now.wall_us,
         .wall_high_us = step->now.wall_us,
     };
@@ -125,6 +148,7 @@ void model_sync_item(const struct model_step *step)
     }
     uint32_t key = model_index(step->event->sync_item.put->key);
     struct model_record *record = model_record(model, queue_of(model, sync), key);
+    sync->heard_mono_us = step->now.mono_us;
     sync->lines++;
     if (sync->staged[key].is_given) {
         model_expect(step, STATUS_DUPLICATE, "a key that comes twice in a sync");

@@ -303,6 +303,7 @@ void model_time(const struct model_step *step)
     end_sessions(step, may_wait);
     end_announcing(step, may_wait);
     end_leases(step, may_wait);
+    model_sync_idle(step, may_wait);
     model->time_wall_us = step->now.wall_us;
     for (struct model_record *record = model_first(model); record < model_end(model); record++)
         record->was_grantable = model_is_grantable(model, record, step->now) &&

@@ -352,6 +352,7 @@ static void carry_out(struct story *story, const struct effect *effect)
     case EFFECT_DRAINED:
     case EFFECT_SYNC_DONE:
     case EFFECT_SYNC_BEGUN:
+    case EFFECT_SYNC_IDLE:
         break;
     }
 }

@@ -69,7 +69,7 @@ struct story {
     struct story_peer peers[STORY_WHO_COUNT];
     uint32_t sessions;
     uint64_t requests;
-    struct effect last[EFFECT_SYNC_BEGUN + 1]; /* the last of each kind; request 0: none */
+    struct effect last[EFFECT_COUNT]; /* the last of each kind; request 0: none */
 };
 
 /* For cmocka: a story is a function that is given a `struct story *` as its state. */

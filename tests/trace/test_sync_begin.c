@@ -79,6 +79,79 @@ static void a_session_that_is_lost_before_its_commit_changes_nothing(void **stat
     assert_int_equal(story_numbers(story, "q").records, 2);
 }
 
+/* --- idle ------------------------------------------------------------------------------------- */
+
+static struct sched_sync_view view_sync(struct story *story)
+{
+    struct sched_sync_view view;
+    uint32_t place = sched_find_queue(story->sched, bytes_of("q"));
+    assert_true(sched_view_sync(story->sched, place, &view));
+    return view;
+}
+
+static void a_set_of_which_nothing_comes_for_ten_minutes_is_given_up(void **state)
+{
+    struct story *story = *state;
+    struct story_set set = scene_begin_set(story);
+    story_pass_s(story, 400);
+    EXPECT(STATUS_CREATED, SYNC_LINE(story, CLIENT, &set, "new"));
+    story_pass_s(story, 599);
+    EXPECT(STATUS_CREATED, SYNC_LINE(story, CLIENT, &set, "newer"));
+    story_pass_s(story, 599);
+    HELLO(story, A);
+    struct story_set other;
+    EXPECT(STATUS_CONFLICT, SYNC_BEGIN(story, A, &other));
+    story_pass_s(story, 2);
+    assert_int_equal(story->last[EFFECT_SYNC_IDLE].number, set.generation);
+    EXPECT(STATUS_NOT_FOUND, SYNC_LINE(story, CLIENT, &set, "late"));
+    EXPECT(STATUS_NOT_FOUND, SYNC_COMMIT(story, CLIENT, &set));
+    assert_false(story_has(story, "new"));
+    EXPECT(STATUS_OK, SYNC_BEGIN(story, A, &other));
+}
+
+static void what_was_committed_is_carried_out_however_long_it_takes(void **state)
+{
+    struct story *story = *state;
+    struct story_set set = scene_begin_set(story);
+    EXPECT(STATUS_CREATED, SYNC_LINE(story, CLIENT, &set, "new"));
+    story_hold_disk(story);
+    EXPECT(STATUS_OK, SYNC_COMMIT(story, CLIENT, &set, .unworked = true));
+    story_pass_s(story, 700);
+    story_release_disk(story);
+    story_pass_s(story, 1);
+    assert_true(story_has(story, "new"));
+}
+
+static void a_lower_limit_holds_for_a_set_that_is_open(void **state)
+{
+    struct story *story = *state;
+    struct story_set set = scene_begin_set(story);
+    story->settings.sync_idle_us = STORY_S(5);
+    sched_set_settings(story->sched, &story->settings);
+    story_pass_s(story, 6);
+    EXPECT(STATUS_NOT_FOUND, SYNC_LINE(story, CLIENT, &set, "late"));
+}
+
+static void who_holds_a_set_and_since_when_can_be_seen(void **state)
+{
+    struct story *story = *state;
+    struct sched_sync_view view;
+    PUT(story, "old", .in_s = 9);
+    uint32_t place = sched_find_queue(story->sched, bytes_of("q"));
+    assert_int_equal(sched_find_queue(story->sched, bytes_of("no-queue")), UINT32_MAX);
+    assert_false(sched_view_sync(story->sched, place, &view));
+    int64_t began_us = story->now.mono_us;
+    struct story_set set = scene_begin_set(story);
+    story_pass_s(story, 3);
+    SYNC_LINE(story, CLIENT, &set, "new");
+    view = view_sync(story);
+    assert_true(view.is_open && view.holder.count > 0);
+    assert_int_equal(view.began_mono_us, began_us);
+    assert_int_equal(view.heard_mono_us, began_us + STORY_S(3));
+    EXPECT(STATUS_OK, SYNC_COMMIT(story, CLIENT, &set));
+    assert_false(sched_view_sync(story->sched, place, &view));
+}
+
 /* --- aborted ---------------------------------------------------------------------------------- */
 
 static void an_abort_changes_nothing_and_lets_another_begin(void **state)
@@ -229,6 +302,10 @@ int main(void)
         STORY(a_set_ends_with_its_session),
         STORY(a_set_ends_when_its_session_begins_anew),
         STORY(a_session_that_is_lost_before_its_commit_changes_nothing),
+        STORY(a_set_of_which_nothing_comes_for_ten_minutes_is_given_up),
+        STORY(what_was_committed_is_carried_out_however_long_it_takes),
+        STORY(a_lower_limit_holds_for_a_set_that_is_open),
+        STORY(who_holds_a_set_and_since_when_can_be_seen),
         STORY(an_abort_changes_nothing_and_lets_another_begin),
         STORY(a_bad_line_is_refused_with_its_reason_and_counted),
         STORY(a_key_that_comes_twice_is_a_bad_line_and_nothing_is_pruned),

@@ -196,12 +196,14 @@ static bool write_sentences(struct text *text, const struct everdue_value *value
                             const char *paused)
 {
     struct sentences_queues queues = {.count = 2};
+    text_init(&queues.syncs);
     text_init(text);
     text_init(&queues.paused);
     if (paused)
         text_add_string(&queues.paused, paused);
     bool is_well = sentences_write(text, &(struct row){values, count}, &queues);
     text_release(&queues.paused);
+    text_release(&queues.syncs);
     return is_well;
 }
 
@@ -246,9 +248,28 @@ static void what_is_wrong_is_said_with_what_to_do(void **state)
     }
 }
 
+static void a_full_set_that_stands_open_is_said_with_its_holder(void **state)
+{
+    static const struct everdue_value stuck[] = {
+        TEXT("name", "feeds"), TEXT("sync", "open"), TEXT("sync_by", "web1:42"),
+        NUMBER("sync_age_s", 720), NUMBER("sync_idle_s", 540)};
+    static const struct everdue_value busy[] = {TEXT("name", "feeds"), NUMBER("sync_idle_s", 2)};
+    struct text text;
+    (void)state;
+    text_init(&text);
+    sentences_add_sync(&text, &(struct row){busy, 2});
+    assert_int_equal(text.count, 0);
+    sentences_add_sync(&text, &(struct row){stuck, 5});
+    assert_string_equal(text.data,
+                        "! A full set of feeds stands open, no other can begin: web1:42 began it "
+                        "12 min ago and was not heard for 9 min. Is it stuck? Stop it\n");
+    text_release(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_full_set_that_stands_open_is_said_with_its_holder),
         cmocka_unit_test(the_progress_line_is_as_promised),
         cmocka_unit_test(without_a_total_there_is_no_bar),
         cmocka_unit_test(a_file_that_grows_stays_below_all_of_it),
