@@ -173,6 +173,22 @@ static void what_a_take_holds_uses_no_credit_not_even_when_it_was_resumed(void *
     story_expect_no_task(story, A);
 }
 
+static void a_taken_lease_that_had_run_out_uses_credit_when_it_is_resumed(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 0);
+    PUT(story, "taken");
+    EXPECT(STATUS_OK, TAKE(story, A, .lease_ms = 1000));
+    struct story_task task = story_take_task(story, A, "taken");
+    story_pass_s(story, 2);
+    HELLO(story, A, .credit = 1, .resume = 1);
+    EXPECT(STATUS_OK, story_resume(story, A, &task));
+    PUT(story, "streamed");
+    story_expect_no_task(story, A);
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 60));
+    story_take_task(story, A, "streamed");
+}
+
 static void a_take_gets_what_is_there_and_uses_no_credit(void **state)
 {
     struct story *story = *state;
@@ -271,6 +287,7 @@ int main(void)
         STORY(takes_share_what_is_ready),
         STORY(a_take_gets_no_more_than_it_asked_for),
         STORY(what_a_take_holds_uses_no_credit_not_even_when_it_was_resumed),
+        STORY(a_taken_lease_that_had_run_out_uses_credit_when_it_is_resumed),
         STORY_WITH_MEMORY(a_take_gets_what_is_there_and_uses_no_credit),
         STORY(a_take_goes_with_its_connection),
         STORY(a_take_goes_with_a_session_that_begins_again),
