@@ -32,6 +32,7 @@ enum option_key {
     OPTION_EXIT_MAP,
     OPTION_LOG_FORMAT,
     OPTION_LOG_LEVEL,
+    OPTION_ENDPOINT, /* the command's name for the broker: refused with a hint */
 };
 
 /* What the flags say while they are read; some need to see all before they mean something. */
@@ -94,6 +95,7 @@ static const struct argp_option flags[] = {
     {"name", OPTION_NAME, "NAME", 0, "Shown by everdue workers (default host:pid) *", 5},
     {"log-format", OPTION_LOG_FORMAT, "text|json", 0, "Of the lines on stderr (text) *", 5},
     {"log-level", OPTION_LOG_LEVEL, "L", 0, "error, warning, info (default) or debug *", 5},
+    {"endpoint", OPTION_ENDPOINT, "ENDPOINT", OPTION_HIDDEN, NULL, 5},
     {0},
 };
 
@@ -309,6 +311,9 @@ static error_t read_flag(int key, char *value, struct argp_state *state)
         break;
     case OPTION_QUEUE:
         wrong = add_flag(&options->queues, &parse->has_flag_queue, value);
+        break;
+    case OPTION_ENDPOINT:
+        argp_error(state, "the broker is named by --broker %s here", value);
         break;
     case OPTION_PIPE:
         parse->has_pipe = true;

@@ -1,5 +1,6 @@
 #include "context.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,7 +39,11 @@ const char *context_queue(const struct context *context)
 
 /* --- flags ------------------------------------------------------------------------------------ */
 
-enum { OPTION_CURVE_KEY = 0x200, OPTION_CURVE_SERVER };
+enum {
+    OPTION_CURVE_KEY = 0x200,
+    OPTION_CURVE_SERVER,
+    OPTION_BROKER, /* the worker's name for the broker: refused with a hint */
+};
 
 static const struct argp_option options[] = {
     {"endpoint", 'e', "ENDPOINT", 0,
@@ -47,6 +52,7 @@ static const struct argp_option options[] = {
     {"curve-key", OPTION_CURVE_KEY, "FILE", 0, "This side's key pair ($EVERDUE_CURVE_KEY)", 0},
     {"curve-server", OPTION_CURVE_SERVER, "KEY", 0,
      "The broker's public key, Z85 ($EVERDUE_CURVE_SERVER)", 0},
+    {"broker", OPTION_BROKER, "ENDPOINT", OPTION_HIDDEN, NULL, 0},
     {0},
 };
 
@@ -67,6 +73,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case OPTION_CURVE_SERVER:
         context->curve_server_key = argument;
         return 0;
+    case OPTION_BROKER:
+        argp_error(state, "the broker is named by --endpoint %s here", argument);
+        return EINVAL;
     }
     return ARGP_ERR_UNKNOWN;
 }

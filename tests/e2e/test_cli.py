@@ -72,6 +72,18 @@ def test_a_wrong_call_is_refused_as_usage(arguments):
     assert done.stderr and not done.stdout
 
 
+@pytest.mark.parametrize("program, arguments, hint", [
+    ("everdue", ["--broker", "tcp://h:1", "ping"], "--endpoint tcp://h:1"),
+    ("everdue", ["ping", "--broker=tcp://h:1"], "--endpoint tcp://h:1"),
+    ("everdue-worker", ["--endpoint", "tcp://h:1", "--", "true"], "--broker tcp://h:1"),
+])
+def test_the_other_programs_name_for_the_broker_is_suggested(program, arguments, hint):
+    done = subprocess.run([PROGRAMS / program, *arguments], capture_output=True, text=True,
+                          check=False, timeout=20, env=environment())
+    assert done.returncode == USAGE
+    assert hint in done.stderr and "nrecognized" not in done.stderr
+
+
 @pytest.mark.parametrize("arguments", [["help"], ["--help"], ["help", "sync"], ["sync", "--help"],
                                        ["--version"], ["put", "--version"]])
 def test_help_and_version_are_data(arguments):
