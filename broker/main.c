@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sysexits.h>
+#include <time.h>
 
 #include "options.h"
 #include "quantity.h"
@@ -64,6 +65,22 @@ static void say_what_is_weaker(const struct options *options)
                  "connections are plain text: anybody on the network can read and write", NULL);
 }
 
+/* What is due goes by the wall clock: one that has never been set hands out nothing, or, set later,
+ * all at once. */
+static int check_clock(const struct options *options)
+{
+    const int64_t built_us = EVERDUE_BUILT_S * (int64_t)US_PER_S;
+    int64_t now_us = time(NULL) * (int64_t)US_PER_S;
+    char now[QUANTITY_TEXT_BYTES], built[QUANTITY_TEXT_BYTES];
+    if (!options->requires_sane_clock || now_us >= built_us)
+        return EX_OK;
+    fprintf(stderr,
+            "everdue-broker: the wall clock says %s, and this was built on %s. Set it, or start "
+            "without --require-sane-clock\n",
+            time_format(now_us > 0 ? now_us : 0, 0, now), time_format(built_us, 0, built));
+    return EX_OSERR;
+}
+
 struct broker {
     struct options *options;
     bool runs; /* its settings are in force: the next time they are to be read again */
@@ -110,7 +127,9 @@ int main(int argc, char **argv)
         log_open("everdue-broker", options->log_format, options->log_level);
         say_what_is_weaker(options);
         bound_spare_memory();
-        code = raise_descriptors(options);
+        code = check_clock(options);
+        if (!code)
+            code = raise_descriptors(options);
         if (!code)
             code = server_run(&options->server, configure, &broker);
     }

@@ -290,6 +290,11 @@ static void print_version(FILE *stream, struct argp_state *state)
     fprintf(stream, "%s\n", version_text("everdue-broker"));
 }
 
+static bool is_switch(const struct setting *setting)
+{
+    return setting->set == set_insecure || setting->set == set_sane_clock;
+}
+
 /* Flags may come twice (SIGHUP reads all again); argp ends the process for what is wrong in them.
  */
 static void parse_flags(int argc, char **argv, struct flags *flags)
@@ -316,7 +321,7 @@ static void parse_flags(int argc, char **argv, struct flags *flags)
             .name = settings[i].name,
             .key = KEY_SETTING + i,
             .arg = settings[i].argument,
-            .flags = settings[i].set == set_insecure ? OPTION_ARG_OPTIONAL : 0,
+            .flags = is_switch(&settings[i]) ? OPTION_ARG_OPTIONAL : 0,
             .doc = settings[i].help,
         };
     memcpy(list + SETTINGS, fixed, sizeof(fixed));

@@ -37,6 +37,7 @@ struct options {
     const char *endpoint_list[ENDPOINTS_MAX + 1];
     unsigned endpoint_count;
     bool insecure_plaintext;
+    bool requires_sane_clock;
     char curve_key[PATH_BYTES]; /* empty: plain */
     char allow[PATH_BYTES];     /* empty: everybody who reaches an endpoint may do everything */
     enum log_format log_format;

@@ -134,12 +134,22 @@ static const char *set_log_level(struct options *options, const char *value)
     return "write error, warning, notice, info or debug";
 }
 
-const char *set_insecure(struct options *options, const char *value)
+static const char *set_bool(bool *is_so, const char *value)
 {
     if (strcmp(value, "true") != 0 && strcmp(value, "false") != 0)
         return "write true or false";
-    options->insecure_plaintext = value[0] == 't';
+    *is_so = value[0] == 't';
     return NULL;
+}
+
+const char *set_insecure(struct options *options, const char *value)
+{
+    return set_bool(&options->insecure_plaintext, value);
+}
+
+const char *set_sane_clock(struct options *options, const char *value)
+{
+    return set_bool(&options->requires_sane_clock, value);
 }
 
 static const char *set_curve_key(struct options *options, const char *value)
@@ -317,6 +327,8 @@ const struct setting settings[SETTINGS] = {
     {"reconnect", "DURATION", "For a broken tcp connection to come back (3s)", set_reconnect},
     {"sync-idle", "DURATION", "A full set of which nothing comes for so long is given up (10m)",
      set_sync_idle},
+    {"require-sane-clock", "true", "Do not start while the wall clock is before this was built",
+     set_sane_clock},
     {"stop-timeout", "DURATION", "On SIGTERM, wait so long for reports (8s)", set_stop_timeout},
     {"records-max", "N", "Limit of records (100000000)", set_records_max},
     {"bytes-max", "SIZE", "Limit of bytes of records in memory (1TiB)", set_bytes_max},

@@ -15,11 +15,11 @@ struct setting {
     set_value *set;
 };
 
-enum { SETTINGS = 22 };
+enum { SETTINGS = 23 };
 extern const struct setting settings[SETTINGS];
 
-/* Adds endpoints to those that are there. */
-set_value set_listen, set_insecure;
+/* set_listen adds endpoints to those that are there; the others are true when no value is given. */
+set_value set_listen, set_insecure, set_sane_clock;
 
 /* Copies a text that must fit. */
 const char *set_text(char *text, size_t room, const char *value);

@@ -9,18 +9,24 @@ from conftest import PROGRAMS, environment, wait_until
 
 
 @pytest.fixture
-def stepped(directory, free_endpoint):
-    """A broker whose wall clock a file sets: set_clock("-3600s")."""
-    library = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
-    if not library:
+def library():
+    """libfaketime."""
+    found = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
+    if not found:
         pytest.skip("Debian's package faketime is not installed")
+    return found[0]
+
+
+@pytest.fixture
+def stepped(directory, free_endpoint, library):
+    """A broker whose wall clock a file sets: set_clock("-3600s")."""
     offset = directory / "offset"
     offset.write_text("+0\n")
     endpoint = free_endpoint()
     child = subprocess.Popen(
         [PROGRAMS / "everdue-broker", "--store", "memory", "--listen", endpoint],
         stderr=open(directory / "broker.log", "wb"),
-        env=environment() | {"LD_PRELOAD": library[0], "FAKETIME_TIMESTAMP_FILE": str(offset),
+        env=environment() | {"LD_PRELOAD": library, "FAKETIME_TIMESTAMP_FILE": str(offset),
                              "FAKETIME_NO_CACHE": "1", "DONT_FAKE_MONOTONIC": "1"})
 
     def everdue(*arguments):
@@ -66,3 +72,24 @@ def test_a_clock_that_is_put_right_soon_makes_nothing_due(stepped):
     stepped("put", "soon", "--in", "1s")
     wait_until(lambda: "ready" in stepped("get", "soon"), what="the second")
     assert "waiting" in stepped("get", "later")
+
+
+def test_a_clock_that_was_never_set_is_refused_where_that_is_asked_for(library, free_endpoint):
+    def run(*options):
+        child = subprocess.Popen(
+            [PROGRAMS / "everdue-broker", "--store", "memory", "--listen", free_endpoint(),
+             *options], stderr=subprocess.PIPE, text=True,
+            env=environment() | {"LD_PRELOAD": library, "FAKETIME": "@2001-01-01 00:00:00",
+                                 "DONT_FAKE_MONOTONIC": "1"})
+        line = child.stderr.readline()
+        while "was built" not in line and "ready" not in line and line:
+            line = child.stderr.readline()
+        if "ready" in line:
+            child.terminate()
+        child.communicate(timeout=20)
+        return line, child.returncode
+
+    line, code = run("--require-sane-clock")
+    assert "the wall clock says 2001-01-01T00:0" in line and code == 71
+    line, code = run()
+    assert " ready " in line and code == 0
