@@ -104,11 +104,11 @@ class Broker:
         self.options = options
         self.process = None
 
-    def start(self, *more):
+    def start(self, *more, seconds=SECONDS):
         self.process = Process("everdue-broker", "--listen", self.endpoint, "--store", self.store,
                                *self.options, *more, log=self.directory / "broker.log",
                                prefix=self.prefix)
-        wait_until(self.answers, what="the broker's answer")
+        wait_until(self.answers, seconds, "the broker's answer")
 
     def answers(self):
         assert self.process.is_running(), f"the broker ended:\n{self.process.text()}"
