@@ -1,18 +1,78 @@
 #include "body.h"
 
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "bounds.h"
 
 /* The header, key, payload, and the parts in the order of enum body_part: numbers of 8 bytes, texts
  * behind a u32 of their length. */
-enum { HEADER_BYTES = sizeof(struct body_header), NUMBER_PARTS = 3, TEXT_PARTS = 6 };
+enum { NUMBER_PARTS = 3, TEXT_PARTS = 6, SHORT_KEY_MAX = 127, SHORT_PAYLOAD_MAX = 8191 };
+
+_Static_assert((int)KEY_BYTES_MAX < 2048, "the length of a key has 11 bits");
+
+/* How a header is stored. */
+struct stored_header {
+    uint32_t payload_bytes;
+    uint16_t key_bytes;
+    uint16_t parts;
+};
+_Static_assert(sizeof(struct stored_header) == BODY_LONG_BYTES, "the header has no padding");
 
 static const enum body_part number_parts[NUMBER_PARTS] = {BODY_EVERY, BODY_RANK, BODY_PARKED};
 static const enum body_part text_parts[TEXT_PARTS] = {
     BODY_GROUP, BODY_MEMO, BODY_NOTE, BODY_ERROR, BODY_PARK_REASON, BODY_LAST_WORKER};
+
+/* --- packing ---------------------------------------------------------------------------------- */
+
+/* What is packed, in order. */
+struct parts {
+    int64_t numbers[NUMBER_PARTS];
+    struct bytes texts[TEXT_PARTS];
+};
+
+static struct parts parts_of(const struct body_fields *fields)
+{
+    return (struct parts){
+        .numbers = {fields->every_us, fields->rank, fields->parked_us},
+        .texts = {fields->group, fields->memo, fields->note, fields->error, fields->park_reason,
+                  fields->last_worker},
+    };
+}
+
+static struct body_header header_of(const struct body_fields *fields, const struct parts *parts)
+{
+    assert(fields->key.count > 0 && fields->key.count <= KEY_BYTES_MAX);
+    unsigned bits = (fields->payload.data ? BODY_PAYLOAD : 0u) | (fields->once ? BODY_ONCE : 0u);
+    for (int i = 0; i < NUMBER_PARTS; i++)
+        bits |= parts->numbers[i] ? number_parts[i] : 0u;
+    for (int i = 0; i < TEXT_PARTS; i++)
+        bits |= parts->texts[i].count ? text_parts[i] : 0u;
+    bool is_short =
+        fields->key.count <= SHORT_KEY_MAX && fields->payload.count <= SHORT_PAYLOAD_MAX;
+    return (struct body_header){
+        .payload_bytes = fields->payload.count,
+        .key_bytes = (uint16_t)fields->key.count,
+        .parts = (uint16_t)bits,
+        .bytes = is_short ? BODY_SHORT_BYTES : BODY_LONG_BYTES,
+    };
+}
+
+static uint32_t measure(struct body_header header, const struct parts *parts)
+{
+    uint32_t total = header.bytes + header.key_bytes + header.payload_bytes;
+    for (int i = 0; i < NUMBER_PARTS; i++)
+        total += parts->numbers[i] ? (uint32_t)sizeof(int64_t) : 0;
+    for (int i = 0; i < TEXT_PARTS; i++)
+        total += parts->texts[i].count ? (uint32_t)sizeof(uint32_t) + parts->texts[i].count : 0;
+    return total;
+}
+
+uint32_t body_measure(const struct body_fields *fields)
+{
+    struct parts parts = parts_of(fields);
+    return measure(header_of(fields, &parts), &parts);
+}
 
 static void append(uint8_t **at, const void *data, size_t count)
 {
@@ -21,54 +81,51 @@ static void append(uint8_t **at, const void *data, size_t count)
     *at += count;
 }
 
-uint8_t *body_new(const struct body_fields *fields)
+static void append_header(uint8_t **at, struct body_header header)
 {
-    const int64_t numbers[NUMBER_PARTS] = {fields->every_us, fields->rank, fields->parked_us};
-    const struct bytes texts[TEXT_PARTS] = {fields->group,       fields->memo,
-                                            fields->note,        fields->error,
-                                            fields->park_reason, fields->last_worker};
-    assert(fields->key.count > 0 && fields->key.count <= KEY_BYTES_MAX);
-    struct body_header header = {.payload_bytes = fields->payload.count,
-                                 .key_bytes = (uint16_t)fields->key.count};
-    unsigned parts = (fields->payload.data ? BODY_PAYLOAD : 0u) | (fields->once ? BODY_ONCE : 0u);
-    size_t total = HEADER_BYTES + fields->key.count + fields->payload.count;
-    for (int i = 0; i < NUMBER_PARTS; i++)
-        if (numbers[i]) {
-            parts |= number_parts[i];
-            total += sizeof(int64_t);
-        }
-    for (int i = 0; i < TEXT_PARTS; i++)
-        if (texts[i].count) {
-            parts |= text_parts[i];
-            total += sizeof(uint32_t) + texts[i].count;
-        }
-    header.parts = (uint16_t)parts;
-    uint8_t *body = malloc(total);
-    if (!body)
-        return NULL;
-    uint8_t *at = body;
-    append(&at, &header, sizeof(header));
+    bool is_long = header.bytes == BODY_LONG_BYTES;
+    uint32_t low =
+        (is_long ? 1u : 0u) | (uint32_t)header.parts << 1 | (uint32_t)header.key_bytes << 12;
+    if (!is_long)
+        low |= header.payload_bytes << 19;
+    append(at, &low, sizeof(low));
+    if (is_long)
+        append(at, &header.payload_bytes, sizeof(header.payload_bytes));
+}
+
+void body_pack(const struct body_fields *fields, uint8_t *to)
+{
+    struct parts parts = parts_of(fields);
+    struct body_header header = header_of(fields, &parts);
+    uint8_t *at = to;
+    append_header(&at, header);
     append(&at, fields->key.data, fields->key.count);
     append(&at, fields->payload.data, fields->payload.count);
     for (int i = 0; i < NUMBER_PARTS; i++)
-        if (numbers[i])
-            append(&at, &numbers[i], sizeof(numbers[i]));
+        if (parts.numbers[i])
+            append(&at, &parts.numbers[i], sizeof(parts.numbers[i]));
     for (int i = 0; i < TEXT_PARTS; i++)
-        if (texts[i].count) {
-            append(&at, &texts[i].count, sizeof(texts[i].count));
-            append(&at, texts[i].data, texts[i].count);
+        if (parts.texts[i].count) {
+            append(&at, &parts.texts[i].count, sizeof(parts.texts[i].count));
+            append(&at, parts.texts[i].data, parts.texts[i].count);
         }
-    assert(at == body + total);
-    return body;
+    assert(at == to + measure(header, &parts));
 }
 
-/* Where the number of `part` stands. Numbers come in the order of their bits. */
-static int64_t number_at(const uint8_t *body, enum body_part part)
+/* --- viewing, whatever the header's form ------------------------------------------------------ */
+
+/* Where the numbers begin. */
+static const uint8_t *numbers_begin(const uint8_t *body, struct body_header header)
 {
-    struct body_header header = body_header(body);
+    return body + header.bytes + header.key_bytes + header.payload_bytes;
+}
+
+/* The number of `part`. Numbers come in the order of their bits. */
+static int64_t number_at(const uint8_t *body, struct body_header header, enum body_part part)
+{
     if (!(header.parts & part))
         return 0;
-    const uint8_t *at = body + HEADER_BYTES + header.key_bytes + header.payload_bytes;
+    const uint8_t *at = numbers_begin(body, header);
     for (int i = 0; number_parts[i] != part; i++)
         if (header.parts & number_parts[i])
             at += sizeof(int64_t);
@@ -79,23 +136,24 @@ static int64_t number_at(const uint8_t *body, enum body_part part)
 
 static const uint8_t *texts_begin(const uint8_t *body, struct body_header header)
 {
-    const uint8_t *at = body + HEADER_BYTES + header.key_bytes + header.payload_bytes;
+    const uint8_t *at = numbers_begin(body, header);
     for (int i = 0; i < NUMBER_PARTS; i++)
         if (header.parts & number_parts[i])
             at += sizeof(int64_t);
     return at;
 }
 
-void body_view(const uint8_t *body, struct body_fields *fields)
+static void view(const uint8_t *body, struct body_header header, struct body_fields *fields)
 {
-    struct body_header header = body_header(body);
+    const uint8_t *key = body + header.bytes;
     *fields = (struct body_fields){
-        .key = body_key(body),
-        .payload = body_payload(body),
-        .every_us = number_at(body, BODY_EVERY),
-        .rank = number_at(body, BODY_RANK),
+        .key = {key, header.key_bytes},
+        .payload = {header.parts & BODY_PAYLOAD ? key + header.key_bytes : NULL,
+                    header.payload_bytes},
+        .every_us = number_at(body, header, BODY_EVERY),
+        .rank = number_at(body, header, BODY_RANK),
         .once = header.parts & BODY_ONCE,
-        .parked_us = number_at(body, BODY_PARKED),
+        .parked_us = number_at(body, header, BODY_PARKED),
     };
     struct bytes *const texts[TEXT_PARTS] = {&fields->group,       &fields->memo,
                                              &fields->note,        &fields->error,
@@ -109,14 +167,19 @@ void body_view(const uint8_t *body, struct body_fields *fields)
         }
 }
 
+void body_view(const uint8_t *body, struct body_fields *fields)
+{
+    view(body, body_header(body), fields);
+}
+
 int64_t body_rank(const uint8_t *body)
 {
-    return number_at(body, BODY_RANK);
+    return number_at(body, body_header(body), BODY_RANK);
 }
 
 int64_t body_every_us(const uint8_t *body)
 {
-    return number_at(body, BODY_EVERY);
+    return number_at(body, body_header(body), BODY_EVERY);
 }
 
 uint32_t body_bytes(const uint8_t *body)
@@ -132,12 +195,37 @@ uint32_t body_bytes(const uint8_t *body)
     return (uint32_t)(at - body);
 }
 
+/* --- the stored form -------------------------------------------------------------------------- */
+
+static struct body_header read_stored_header(const uint8_t *data)
+{
+    struct stored_header stored;
+    memcpy(&stored, data, sizeof(stored));
+    return (struct body_header){.payload_bytes = stored.payload_bytes,
+                                .key_bytes = stored.key_bytes,
+                                .parts = stored.parts,
+                                .bytes = BODY_LONG_BYTES};
+}
+
+uint32_t body_stored_bytes(const uint8_t *body)
+{
+    return body_bytes(body) - body_header(body).bytes + BODY_LONG_BYTES;
+}
+
+void body_store(const uint8_t *body, uint8_t *to)
+{
+    struct body_header header = body_header(body);
+    struct stored_header stored = {header.payload_bytes, header.key_bytes, header.parts};
+    append(&to, &stored, sizeof(stored));
+    append(&to, body + header.bytes, body_bytes(body) - header.bytes);
+}
+
 bool body_is_valid(const uint8_t *data, uint32_t count)
 {
-    if (count < HEADER_BYTES)
+    if (count < BODY_LONG_BYTES)
         return false;
-    struct body_header header = body_header(data);
-    uint64_t used = (uint64_t)HEADER_BYTES + header.key_bytes + header.payload_bytes;
+    struct body_header header = read_stored_header(data);
+    uint64_t used = (uint64_t)BODY_LONG_BYTES + header.key_bytes + header.payload_bytes;
     if (header.parts & ~(unsigned)BODY_PARTS_ALL || used > count)
         return false;
     if (!(header.parts & BODY_PAYLOAD) && header.payload_bytes)
@@ -153,5 +241,10 @@ bool body_is_valid(const uint8_t *data, uint32_t count)
             memcpy(&text_bytes, data + used, sizeof(text_bytes));
             used += sizeof(text_bytes) + text_bytes;
         }
-    return used == count && bytes_are_key((struct bytes){data + HEADER_BYTES, header.key_bytes});
+    return used == count && bytes_are_key((struct bytes){data + BODY_LONG_BYTES, header.key_bytes});
+}
+
+void body_view_stored(const uint8_t *data, struct body_fields *fields)
+{
+    view(data, read_stored_header(data), fields);
 }

@@ -262,7 +262,7 @@ enum status dump_record(const struct store_state *state, const uint8_t *body, ui
     queue->records++;
     if (!dump->stream || (dump->only && strcmp(dump->only, queue->name) != 0))
         return STATUS_OK;
-    body_view(body + sizeof(id), &fields);
+    body_view_stored(body + sizeof(id), &fields);
     const struct everdue_record record = view(state, &fields);
     dump->printed++;
     text_clear(&dump->line);

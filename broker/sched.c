@@ -1,5 +1,6 @@
 #include "sched.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,7 +82,7 @@ struct sched *sched_new(const struct sched_settings *settings)
     }
     sched->settings = *settings;
     sched->rows = rows;
-    slab_init(&sched->records, sizeof(struct record));
+    slab_init_placed(&sched->records, sizeof(struct record), offsetof(struct record, place));
     table_init(&sched->keys, &sched->records);
     heap_init(&sched->waiting, &sched->records);
     slab_init(&sched->leases, sizeof(struct lease));
@@ -107,7 +108,8 @@ struct sched *sched_new(const struct sched_settings *settings)
 static void release_records(struct sched *sched)
 {
     for (uint32_t slot = 0; slot < sched->records.used_end; slot++)
-        free(record_at(sched, slot)->body); /* NULL of those that are gone */
+        bodies_give(&sched->bodies, record_at(sched, slot)->body);
+    bodies_release(&sched->bodies);
     for (uint32_t id = 0; id < sched->pendings.used_end; id++)
         free(((struct pending *)slab_at(&sched->pendings, id))->put);
 }
@@ -253,6 +255,7 @@ static void work(struct sched *sched, const struct event *event, struct effects 
     uint32_t budget = event->budget;
     if (sched->is_letting_go)
         load_let_go(sched, &budget, event->now);
+    record_tidy(sched, &budget);
     for (uint32_t i = 0; i < sched->queue_count && budget; i++) {
         change_kick_slice(sched, sched->queues[i], &budget, event->now, effects);
         sync_slice(sched, sched->queues[i], &budget, event->now, effects);
@@ -388,7 +391,7 @@ bool sched_has_work(const struct sched *sched)
 {
     if (sched->work_mono_us)
         return false;
-    if (sched->is_letting_go)
+    if (sched->is_letting_go || record_has_tidying(sched))
         return true;
     for (uint32_t i = 0; i < sched->queue_count; i++) {
         const struct queue *queue = sched->queues[i];

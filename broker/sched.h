@@ -334,6 +334,7 @@ enum status sched_read_pending(struct bytes row, struct sched_pending_row *pendi
 struct sched_numbers {
     uint64_t records, waiting, ready, leased, parked;
     uint64_t body_bytes;
+    uint64_t hole_bytes; /* between bodies, of all queues */
     struct sched_totals totals;
     uint64_t workers; /* sessions with credit or a take */
     uint64_t sessions;

@@ -28,7 +28,7 @@ enum status put_check_room(const struct sched *sched, uint32_t slot, const struc
     struct body_fields fields;
     if (sched->is_loading || sched->body_bytes < sched->settings.limits.bytes_max)
         return STATUS_OK;
-    body_view(record_at(sched, slot)->body, &fields);
+    body_view(record_body(sched, record_at(sched, slot)), &fields);
     bool grows = put->payload.count > fields.payload.count || put->memo.count > fields.memo.count ||
                  put->group.count > fields.group.count;
     return grows ? STATUS_NO_SPACE : STATUS_OK;
@@ -104,7 +104,7 @@ enum status put_change(struct sched *sched, uint32_t slot, const struct put *put
 {
     struct record *record = record_at(sched, slot);
     struct body_fields fields;
-    body_view(record->body, &fields);
+    body_view(record_body(sched, record), &fields);
     put_overlay(put, is_full, &fields);
     uint64_t state = sched_draw(sched);
     if (!state)
@@ -239,7 +239,7 @@ static enum status kick_slot(struct sched *sched, uint32_t slot, struct moment n
 {
     struct record *record = record_at(sched, slot);
     struct body_fields fields;
-    body_view(record->body, &fields);
+    body_view(record_body(sched, record), &fields);
     fields.park_reason = fields.last_worker = (struct bytes){NULL, 0};
     fields.parked_us = 0;
     uint64_t state = sched_draw(sched);

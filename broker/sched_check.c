@@ -21,7 +21,8 @@ static bool check_record(const struct sched *sched, uint32_t slot, const char **
     if (record->where == PLACE_READY && !(record->flags & FLAG_AWAIT))
         HOLDS(!(record->flags & FLAG_DIRTY), "ready, but not durable");
     if (record->where != PLACE_REMOVED)
-        HOLDS(record_find(sched, queue, body_key(record->body)) == slot, "not found by its key");
+        HOLDS(record_find(sched, queue, body_key(record_body(sched, record))) == slot,
+              "not found by its key");
     if (has_lease) {
         const struct lease *lease = lease_at(sched, record_lease(sched, slot));
         HOLDS(lease->record == slot, "its lease is another's");
@@ -102,5 +103,6 @@ bool sched_check(const struct sched *sched, const char **what)
     HOLDS(waiting == sched->waiting.count, "waiting ones are miscounted");
     if (!heap_check(&sched->waiting, what) || !heap_check(&sched->lease_ends, what))
         return false;
-    return check_sessions(sched, what) && check_room(sched, what);
+    return check_sessions(sched, what) && check_room(sched, what) &&
+           bodies_check(&sched->bodies, what);
 }

@@ -48,6 +48,11 @@ static inline struct record *record_at(const struct sched *sched, uint32_t slot)
 {
     return slab_at(&sched->records, slot);
 }
+/* Borrowed until a body changes, or WORK is done. */
+static inline const uint8_t *record_body(const struct sched *sched, const struct record *record)
+{
+    return bodies_at(&sched->bodies, record->body);
+}
 static inline uint32_t record_lease(const struct sched *sched, uint32_t slot)
 {
     return *slab_place(&sched->records, slot);
@@ -58,27 +63,26 @@ __attribute__((always_inline)) static inline void record_fetch(const struct sche
                                                                uint32_t slot)
 {
     __builtin_prefetch(record_at(sched, slot));
-    __builtin_prefetch(slab_place(&sched->records, slot));
 }
 __attribute__((always_inline)) static inline void record_fetch_body(const struct sched *sched,
                                                                     uint32_t slot)
 {
-    const uint8_t *body = record_at(sched, slot)->body;
-    if (!body)
+    if (!record_at(sched, slot)->body)
         return;
+    const uint8_t *body = record_body(sched, record_at(sched, slot));
     __builtin_prefetch(body);
     __builtin_prefetch(body + 64);
-    __builtin_prefetch(body + 87); /* 16 bytes of key and 64 of payload end here */
+    __builtin_prefetch(body + 83); /* 16 bytes of key and 64 of payload end here */
 }
 /* Its header and the first bytes of its key. */
 __attribute__((always_inline)) static inline void record_fetch_key(const struct sched *sched,
                                                                    uint32_t slot)
 {
-    const uint8_t *body = record_at(sched, slot)->body;
-    if (!body)
+    if (!record_at(sched, slot)->body)
         return;
+    const uint8_t *body = record_body(sched, record_at(sched, slot));
     __builtin_prefetch(body);
-    __builtin_prefetch(body + 23);
+    __builtin_prefetch(body + 19);
 }
 static inline struct queue *queue_of(const struct sched *sched, const struct record *record)
 {
@@ -120,7 +124,7 @@ static inline bool record_is_out(const struct record *record)
 }
 
 /* The hash that spreads keys: also of jitter and spread. */
-uint64_t record_hash(const struct record *record, uint64_t seed);
+uint64_t record_hash(const struct sched *sched, const struct record *record, uint64_t seed);
 uint64_t key_hash(struct bytes key, uint64_t seed);
 
 /* NULL: no such queue. */
@@ -179,9 +183,14 @@ static inline void record_mark(struct sched *sched, uint32_t slot)
 void record_mark_cold(struct sched *sched, uint32_t slot);
 
 /* Replaces the body, taken. */
-void record_set_body(struct sched *sched, uint32_t slot, uint8_t *body);
+void record_set_body(struct sched *sched, uint32_t slot, uint32_t body);
 /* Packs `fields` into a new body in place of the old when they differ. */
 enum status record_repack(struct sched *sched, uint32_t slot, const struct body_fields *fields);
+
+/* Bodies are moved where there are too many holes between them (bodies.h), as long as the budget
+ * lasts: one for each record that is looked at. Stops where memory is out. */
+bool record_has_tidying(const struct sched *sched);
+void record_tidy(struct sched *sched, uint32_t *budget);
 
 /* Into another state; the heap, or the lease, is the caller's. */
 static inline void record_move_to(struct sched *sched, uint32_t slot, enum place where)

@@ -141,7 +141,7 @@ static void end_but_remember(struct sched *sched, uint32_t id, uint64_t number)
 int64_t backoff_us(const struct sched *sched, const struct record *record, uint32_t count)
 {
     const struct sched_policy *policy = queue_policy(sched, queue_of(sched, record));
-    int64_t every_us = body_every_us(record->body);
+    int64_t every_us = body_every_us(record_body(sched, record));
     int64_t most_us = policy->backoff_max_us > every_us ? policy->backoff_max_us : every_us;
     int64_t delay_us = policy->backoff_first_us;
     for (uint32_t i = 1; i < count && i < BACKOFF_DOUBLINGS_MAX && delay_us < most_us; i++)
@@ -149,7 +149,7 @@ int64_t backoff_us(const struct sched *sched, const struct record *record, uint3
     if (delay_us > most_us)
         delay_us = most_us;
     /* Half of it by hash, so that a poison record parts from those that were in its batch. */
-    uint64_t share = record_hash(record, count) >> 32;
+    uint64_t share = record_hash(sched, record, count) >> 32;
     return delay_us / 2 + (int64_t)((unsigned __int128)(uint64_t)(delay_us / 2) * share >> 32);
 }
 
@@ -211,7 +211,7 @@ static bool prepare_loss(struct sched *sched, uint32_t slot, struct bytes worker
     loss->parks = loss->counted && is_too_often && park_is_allowed(sched, queue, now);
     if (loss->parks) {
         struct body_fields fields;
-        body_view(record->body, &fields);
+        body_view(record_body(sched, record), &fields);
         fields.park_reason = bytes_of("its lease was lost too often");
         fields.last_worker = worker;
         fields.parked_us = now.wall_us;

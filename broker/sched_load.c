@@ -224,14 +224,15 @@ static enum status index_loaded(struct sched *sched)
         return STATUS_NO_MEMORY;
     for (uint32_t i = 0; i < count; i++) {
         const struct record *record = record_at(sched, begin + i);
-        hashes[i] = record_hash(record, record->queue);
+        hashes[i] = record_hash(sched, record, record->queue);
         table_fetch_head(&sched->keys, hashes[i]);
     }
     for (uint32_t i = 0; i < count; i++)
         table_fetch_link(&sched->keys, table_bucket(&sched->keys, (uint32_t)hashes[i]));
     for (uint32_t i = 0; i < count; i++) {
         const struct record *record = record_at(sched, begin + i);
-        if (record_find(sched, queue_of(sched, record), body_key(record->body)) != SLAB_NONE)
+        struct bytes key = body_key(record_body(sched, record));
+        if (record_find(sched, queue_of(sched, record), key) != SLAB_NONE)
             return STATUS_CORRUPT;
         if (!table_reserve(&sched->keys))
             return STATUS_NO_MEMORY;
@@ -257,7 +258,7 @@ enum status sched_load_record(struct sched *sched, const struct store_state *sta
     struct body_fields fields;
     if (sched->records.count == 0)
         prepare(sched);
-    body_view(body + sizeof(id), &fields);
+    body_view_stored(body + sizeof(id), &fields);
     uint32_t slot;
     enum status status = record_make(sched, queue, &fields, &slot);
     if (status)

@@ -215,7 +215,7 @@ bool pending_apply_lost(struct sched *sched, uint32_t slot, struct moment now, i
     if (!pending || !record_reserve(sched, 1))
         return false;
     bool has_put = pending_put(pending, &put);
-    body_view(record->body, &fields);
+    body_view(record_body(sched, record), &fields);
     if (has_put)
         put_overlay(&put, pending->is_full, &fields);
     uint64_t state = sched_draw(sched);

@@ -64,9 +64,9 @@ uint64_t key_hash(struct bytes key, uint64_t seed)
     return hash_bytes(key, seed);
 }
 
-uint64_t record_hash(const struct record *record, uint64_t seed)
+uint64_t record_hash(const struct sched *sched, const struct record *record, uint64_t seed)
 {
-    return hash_bytes(body_key(record->body), seed);
+    return hash_bytes(body_key(record_body(sched, record)), seed);
 }
 
 uint32_t record_find(const struct sched *sched, const struct queue *queue, struct bytes key)
@@ -75,7 +75,7 @@ uint32_t record_find(const struct sched *sched, const struct queue *queue, struc
     uint32_t slot = table_first(&sched->keys, hash);
     for (; slot != SLAB_NONE; slot = table_next(&sched->keys, slot)) {
         const struct record *record = record_at(sched, slot);
-        if (record->queue == queue->id && bytes_equal(body_key(record->body), key))
+        if (record->queue == queue->id && bytes_equal(body_key(record_body(sched, record)), key))
             break;
     }
     return slot;
@@ -112,17 +112,17 @@ void record_mark_cold(struct sched *sched, uint32_t slot)
 
 /* --- bodies ----------------------------------------------------------------------------------- */
 
-void record_set_body(struct sched *sched, uint32_t slot, uint8_t *body)
+void record_set_body(struct sched *sched, uint32_t slot, uint32_t body)
 {
     struct record *record = record_at(sched, slot);
     struct queue *queue = queue_of(sched, record);
-    uint64_t before = record->body ? body_bytes(record->body) : 0;
-    uint64_t after = body_bytes(body);
+    uint64_t before = record->body ? body_bytes(record_body(sched, record)) : 0;
+    uint64_t after = body_bytes(bodies_at(&sched->bodies, body));
     sched->body_bytes += after - before;
     queue->body_bytes += after - before;
-    free(record->body);
+    bodies_give(&sched->bodies, record->body);
     record->body = body;
-    if (body_rank(body))
+    if (body_rank(record_body(sched, record)))
         record_set_flag(record, FLAG_RANKED);
     else
         record_clear_flag(record, FLAG_RANKED);
@@ -131,17 +131,43 @@ void record_set_body(struct sched *sched, uint32_t slot, uint8_t *body)
 enum status record_repack(struct sched *sched, uint32_t slot, const struct body_fields *fields)
 {
     struct record *record = record_at(sched, slot);
-    uint8_t *body = body_new(fields);
+    uint32_t body = bodies_put(&sched->bodies, fields);
     if (!body)
         return STATUS_NO_MEMORY;
-    uint32_t count = body_bytes(body);
-    if (count == body_bytes(record->body) && memcmp(body, record->body, count) == 0) {
-        free(body);
+    const uint8_t *old = record_body(sched, record), *new = bodies_at(&sched->bodies, body);
+    uint32_t count = body_bytes(new);
+    if (count == body_bytes(old) && memcmp(new, old, count) == 0) {
+        bodies_give(&sched->bodies, body);
         return STATUS_OK;
     }
     record_set_body(sched, slot, body);
     record_mark_cold(sched, slot);
     return STATUS_OK;
+}
+
+bool record_has_tidying(const struct sched *sched)
+{
+    return sched->bodies.leaving || bodies_are_sparse(&sched->bodies);
+}
+
+void record_tidy(struct sched *sched, uint32_t *budget)
+{
+    if (!sched->bodies.leaving) {
+        if (!bodies_are_sparse(&sched->bodies))
+            return;
+        bodies_begin_leaving(&sched->bodies);
+        sched->tidied = 0;
+    }
+    for (; *budget && sched->bodies.leaving; sched->tidied++, --*budget) {
+        assert(sched->tidied < sched->records.used_end); /* whose body is in none of the others */
+        struct record *record = record_at(sched, sched->tidied);
+        if (!record->body || !bodies_leaves(&sched->bodies, record->body))
+            continue;
+        uint32_t moved = bodies_move(&sched->bodies, record->body);
+        if (!moved)
+            return;
+        record->body = moved;
+    }
 }
 
 /* --- made ------------------------------------------------------------------------------------- */
@@ -160,10 +186,10 @@ enum status record_make(struct sched *sched, struct queue *queue, const struct b
 {
     if (!heap_reserve(&sched->waiting, sched->records.count + 1) || !record_reserve(sched, 1))
         return STATUS_NO_MEMORY;
-    uint8_t *body = body_new(fields);
+    uint32_t body = bodies_put(&sched->bodies, fields);
     uint32_t slot = body ? slab_take(&sched->records) : SLAB_NONE;
     if (slot == SLAB_NONE) {
-        free(body);
+        bodies_give(&sched->bodies, body);
         return STATUS_NO_MEMORY;
     }
     struct record *record = record_at(sched, slot);
@@ -233,7 +259,7 @@ void record_make_ready(struct sched *sched, uint32_t slot)
         record_move_to(sched, slot, PLACE_READY);
         return;
     }
-    int64_t rank = record->flags & FLAG_RANKED ? body_rank(record->body) : 0;
+    int64_t rank = record->flags & FLAG_RANKED ? body_rank(record_body(sched, record)) : 0;
     if (!heap_reserve(&queue->ready, queue->ready.count + 1) ||
         (rank && !heap_use_ranks(&queue->ready))) {
         wait_instead(sched, slot);
@@ -272,12 +298,12 @@ void record_park(struct sched *sched, uint32_t slot, struct moment now)
 static void give_up_body(struct sched *sched, uint32_t slot)
 {
     struct record *record = record_at(sched, slot);
-    uint64_t bytes = body_bytes(record->body);
+    uint64_t bytes = body_bytes(record_body(sched, record));
     table_remove(&sched->keys, slot);
     sched->body_bytes -= bytes;
     queue_of(sched, record)->body_bytes -= bytes;
-    free(record->body);
-    record->body = NULL;
+    bodies_give(&sched->bodies, record->body);
+    record->body = BODIES_NONE;
 }
 
 void record_remove(struct sched *sched, uint32_t slot)

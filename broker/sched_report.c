@@ -53,7 +53,7 @@ static enum status judge(struct sched *sched, const struct event *event, struct 
             return STATUS_GONE;
         const struct record *record = record_at(sched, target->slot);
         bool is_its = record->queue == target->queue->id &&
-                      bytes_equal(body_key(record->body), report->name.key);
+                      bytes_equal(body_key(record_body(sched, record)), report->name.key);
         if (is_its)
             return record->state == report->state ? STATUS_OK : STATUS_STALE;
         target->lease = SLAB_NONE; /* another record's */
@@ -149,10 +149,11 @@ static enum status decide(const struct sched *sched, const struct event *event,
 {
     const struct report *report = event->report;
     bool has_put = pending && pending->has_put;
+    const uint8_t *body = record_body(sched, record);
     bool ends = report->outcome == OUTCOME_REMOVE ||
-                (report->outcome == OUTCOME_OK && body_has(record->body, BODY_ONCE));
+                (report->outcome == OUTCOME_OK && body_has(body, BODY_ONCE));
     int64_t due_us = named_due(report, event->now);
-    int64_t every_us = body_has(record->body, BODY_EVERY) ? body_every_us(record->body) : 0;
+    int64_t every_us = body_has(body, BODY_EVERY) ? body_every_us(body) : 0;
     struct put put;
     bool is_put = pending && pending_put(pending, &put);
     /* One that was cleared meanwhile counts once more: the worker was told of it. */
@@ -284,7 +285,7 @@ static enum status change_body(struct sched *sched, const struct event *event,
 {
     struct body_fields fields;
     struct put put;
-    body_view(record_at(sched, target->slot)->body, &fields);
+    body_view(record_body(sched, record_at(sched, target->slot)), &fields);
     overlay(event->report, &fields);
     if (pending && pending_put(pending, &put))
         put_overlay(&put, pending->is_full, &fields);
@@ -315,7 +316,8 @@ static enum status apply(struct sched *sched, const struct event *event,
     bool is_touch = verdict.removes || report->payload.data || report->has_rank;
     if (!status && is_touch)
         status = sync_reserve_touched(sched, target->queue, report->name.key);
-    if (!status && !verdict.removes && changes_body(report, record->body, pending, &verdict))
+    const uint8_t *body = record_body(sched, record);
+    if (!status && !verdict.removes && changes_body(report, body, pending, &verdict))
         status = change_body(sched, event, target, pending, &verdict);
     if (status)
         return status;

@@ -59,10 +59,12 @@ bool sched_is_dirty(const struct sched *sched)
 }
 
 /* A stored record: its queue, then its body. */
-static bool seal_body(struct store_batch *batch, const struct record *record)
+static bool seal_body(const struct sched *sched, struct store_batch *batch,
+                      const struct record *record)
 {
     uint32_t queue = record->queue;
-    uint32_t count = body_bytes(record->body);
+    const uint8_t *body = record_body(sched, record);
+    uint32_t count = body_stored_bytes(body);
     struct store_row row = {
         .table = STORE_RECORDS, .a = record->number, .count = count + (uint32_t)sizeof(queue)};
     uint8_t small[512];
@@ -70,14 +72,15 @@ static bool seal_body(struct store_batch *batch, const struct record *record)
     if (!bytes)
         return false;
     memcpy(bytes, &queue, sizeof(queue));
-    memcpy(bytes + sizeof(queue), record->body, count);
+    body_store(body, bytes + sizeof(queue));
     bool is_added = store_batch_add_row(batch, &row, bytes);
     if (bytes != small)
         free(bytes);
     return is_added;
 }
 
-static bool seal_record(struct store_batch *batch, const struct record *record)
+static bool seal_record(const struct sched *sched, struct store_batch *batch,
+                        const struct record *record)
 {
     struct store_state state = {.number = record->number};
     if (record->where == PLACE_REMOVED) {
@@ -93,7 +96,7 @@ static bool seal_record(struct store_batch *batch, const struct record *record)
         state.flags |= STATE_PARKED;
     if (!store_batch_add_state(batch, &state))
         return false;
-    return !(record->flags & FLAG_COLD) || seal_body(batch, record);
+    return !(record->flags & FLAG_COLD) || seal_body(sched, batch, record);
 }
 
 static bool seal_rows(struct sched *sched, struct store_batch *batch)
@@ -115,7 +118,7 @@ static bool seal_records(struct sched *sched, struct store_batch *batch)
 {
     unsigned parity = sched->parity;
     for (uint32_t i = 0; i < sched->dirty_count[parity]; i++)
-        if (!seal_record(batch, record_at(sched, sched->dirty[parity][i])))
+        if (!seal_record(sched, batch, record_at(sched, sched->dirty[parity][i])))
             return false;
     return true;
 }

@@ -235,7 +235,7 @@ static bool differs(const struct sched *sched, uint32_t slot, const struct put *
     const struct pending *pending = pending_find(sched, slot);
     struct body_fields stored;
     struct put before;
-    body_view(record_at(sched, slot)->body, &stored);
+    body_view(record_body(sched, record_at(sched, slot)), &stored);
     if (pending && pending_put(pending, &before))
         put_overlay(&before, pending->is_full, &stored);
     struct body_fields wanted = stored;

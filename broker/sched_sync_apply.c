@@ -25,7 +25,7 @@ static enum status plan_slot(struct sched *sched, struct queue *queue, uint32_t 
     const struct record *record = record_at(sched, slot);
     if (!record_is_visible(record) || record->queue != queue->id || sync_has_matched(sync, slot))
         return STATUS_OK;
-    if (sync_has_touched(sync, body_key(record->body)))
+    if (sync_has_touched(sync, body_key(record_body(sched, record))))
         return STATUS_OK;
     sync->counts.absent++;
     return sync->prunes ? sync_add_prune(sync, record->number, slot) : STATUS_OK;
@@ -155,7 +155,7 @@ static bool apply_prune(struct sched *sched, struct sync *sync, struct effects *
     const struct prune *prune = &sync->prunes_list[sync->prune_done];
     const struct record *record = record_at(sched, prune->slot);
     bool is_there = record_is_visible(record) && record->number == prune->number;
-    if (is_there && !sync_has_touched(sync, body_key(record->body))) {
+    if (is_there && !sync_has_touched(sync, body_key(record_body(sched, record)))) {
         if (!record_reserve(sched, 1) || !effects_reserve(effects, 1))
             return false;
         change_remove_slot(sched, prune->slot, effects);

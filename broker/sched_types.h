@@ -6,6 +6,7 @@
 
 #include <assert.h>
 
+#include "bodies.h"
 #include "body.h"
 #include "heap.h"
 #include "sched.h"
@@ -56,8 +57,7 @@ enum flag {
 
 #define MASK_BITS(bits) (((uint64_t)1 << (bits)) - 1)
 
-/* Tens of millions of them are what a broker holds. Its link is in `keys`; its place is in a heap,
- * or its lease. */
+/* Tens of millions of them are what a broker holds. Its link is in `keys`. */
 struct record {
     uint64_t state : 53;
     uint64_t where : 3; /* enum place */
@@ -67,7 +67,8 @@ struct record {
     uint64_t failures : 14;
     uint64_t due_us : 52;
     uint64_t crashes : 12;
-    uint8_t *body;
+    uint32_t body;  /* in `bodies` */
+    uint32_t place; /* in a heap, or its lease: see slab.h */
 };
 _Static_assert(sizeof(struct record) == 32, "a record is half a cache line");
 
@@ -187,6 +188,8 @@ struct expected {
 struct sched {
     struct sched_settings settings;
     struct slab records;
+    struct bodies bodies;
+    uint32_t tidied; /* no body of a slot below is in a chunk that shall be left */
     struct table keys;
     struct heap waiting;
     struct slab leases;

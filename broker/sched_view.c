@@ -186,7 +186,7 @@ bool sched_view_task(const struct sched *sched, const struct effect *effect, str
     task->failures = record->failures;
     task->crashes = record->crashes;
     task->lease_ms = (uint32_t)(lease_at(sched, id)->lease_us / US_PER_MS);
-    view_body(record->body, task);
+    view_body(record_body(sched, record), task);
     return true;
 }
 
@@ -213,7 +213,7 @@ void sched_view_slot(const struct sched *sched, uint32_t slot, struct record_vie
 {
     const struct record *record = record_at(sched, slot);
     struct body_fields fields;
-    body_view(record->body, &fields);
+    body_view(record_body(sched, record), &fields);
     *view = (struct record_view){
         .key = fields.key,
         .status = status_of(record),
@@ -260,7 +260,7 @@ bool sched_list_next(const struct sched *sched, struct bytes name, unsigned stat
         if (!record_is_visible(record) || record->queue != queue->id ||
             !(statuses & status_of(record)))
             continue;
-        struct bytes key = body_key(record->body);
+        struct bytes key = body_key(record_body(sched, record));
         if (key.count < prefix.count ||
             (prefix.count && memcmp(key.data, prefix.data, prefix.count)))
             continue;
@@ -367,6 +367,7 @@ bool sched_get_numbers(const struct sched *sched, struct bytes name, struct mome
         if (!only || sched->queues[i] == only)
             add_queue(sched->queues[i], now, numbers);
     add_sessions(sched, only, numbers);
+    numbers->hole_bytes = sched->bodies.hole_bytes;
     numbers->is_draining = sched->is_draining;
     numbers->is_in_grace = sched->grace_end_mono_us != TIME_US_NEVER;
     numbers->backlog = (uint64_t)sched->dirty_count[0] + sched->dirty_count[1];

@@ -137,10 +137,15 @@ static void add_scheduler(struct map *map, const struct sched_numbers *numbers)
         const char *name;
         uint64_t number;
     } rows[] = {
-        {"records", numbers->records}, {"waiting", numbers->waiting},
-        {"ready", numbers->ready},     {"leased", numbers->leased},
-        {"parked", numbers->parked},   {"workers", numbers->workers},
-        {"credit", numbers->credit},   {"body_bytes", numbers->body_bytes},
+        {"records", numbers->records},
+        {"waiting", numbers->waiting},
+        {"ready", numbers->ready},
+        {"leased", numbers->leased},
+        {"parked", numbers->parked},
+        {"workers", numbers->workers},
+        {"credit", numbers->credit},
+        {"body_bytes", numbers->body_bytes},
+        {"body_hole_bytes", numbers->hole_bytes},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         add_number(map, rows[i].name, (int64_t)rows[i].number);

@@ -9,7 +9,18 @@ void slab_init(struct slab *slab, uint32_t item_bytes)
     assert(item_bytes >= sizeof(uint32_t));
     memset(slab, 0, sizeof(*slab));
     slab->item_bytes = item_bytes;
+    slab->place_offset = SLAB_NONE;
+    slab->place_step = sizeof(uint32_t);
     slab->free_first = SLAB_NONE;
+}
+
+void slab_init_placed(struct slab *slab, uint32_t item_bytes, uint32_t place_offset)
+{
+    assert(place_offset >= sizeof(uint32_t));
+    assert(place_offset + sizeof(uint32_t) <= item_bytes);
+    slab_init(slab, item_bytes);
+    slab->place_offset = place_offset;
+    slab->place_step = item_bytes;
 }
 
 void slab_release(struct slab *slab)
@@ -17,7 +28,10 @@ void slab_release(struct slab *slab)
     for (uint32_t i = 0; i < slab->segment_count; i++)
         free(slab->segments[i].items);
     free(slab->segments);
-    slab_init(slab, slab->item_bytes);
+    if (slab->place_offset == SLAB_NONE)
+        slab_init(slab, slab->item_bytes);
+    else
+        slab_init_placed(slab, slab->item_bytes, slab->place_offset);
 }
 
 /* A cache line, so that items of 32 bytes never straddle two. */
@@ -36,14 +50,15 @@ static bool add_segment(struct slab *slab)
     }
     size_t items_bytes = (size_t)slab->item_bytes << SLAB_SEGMENT_BITS;
     size_t links_bytes = sizeof(struct slab_link) << SLAB_SEGMENT_BITS;
-    size_t places_bytes = sizeof(uint32_t) << SLAB_SEGMENT_BITS;
+    bool has_column = slab->place_offset == SLAB_NONE;
+    size_t places_bytes = has_column ? sizeof(uint32_t) << SLAB_SEGMENT_BITS : 0;
     uint8_t *bytes = aligned_alloc(SEGMENT_ALIGNMENT, items_bytes + links_bytes + places_bytes);
     if (!bytes)
         return false;
     slab->segments[slab->segment_count++] = (struct slab_segment){
         .items = bytes,
         .links = (struct slab_link *)(void *)(bytes + items_bytes),
-        .places = (uint32_t *)(void *)(bytes + items_bytes + links_bytes),
+        .places = has_column ? bytes + items_bytes + links_bytes : bytes + slab->place_offset,
     };
     return true;
 }

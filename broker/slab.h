@@ -4,10 +4,9 @@
  * up the broker for longer than a turn may take). Freed items are used again, last freed first.
  *
  * Beside the items a segment has two columns, with one entry for each item: its *link* in the chain
- * of a table (table.h) and its *place* in a heap (heap.h). A heap writes a place at each step of
- * each move; sixteen of them share a cache line, where inside the items each would be a miss of its
- * own. A link carries the item's hash, so that a walk along a chain leaves alone what it does not
- * look for (docs/decisions.md has the figures).
+ * of a table (table.h) and its *place* in a heap (heap.h). Items that have room for a place keep it
+ * themselves. A link carries the item's hash, so that a walk along a chain leaves alone what it
+ * does not look for (docs/decisions.md has the figures).
  */
 #ifndef EVERDUE_SLAB_H
 #define EVERDUE_SLAB_H
@@ -31,7 +30,7 @@ struct slab_link {
 struct slab_segment {
     uint8_t *items;
     struct slab_link *links;
-    uint32_t *places;
+    uint8_t *places; /* the first */
 };
 
 struct slab {
@@ -39,13 +38,17 @@ struct slab {
     uint32_t segment_count;
     uint32_t segment_room;
     uint32_t item_bytes;
-    uint32_t used_end;   /* items below were given out at least once */
-    uint32_t free_first; /* first of the freed ones, linked through their first 4 bytes */
-    uint32_t count;      /* given out now */
+    uint32_t place_offset; /* in an item; SLAB_NONE: places have a column */
+    uint32_t place_step;   /* bytes from one to the next */
+    uint32_t used_end;     /* items below were given out at least once */
+    uint32_t free_first;   /* first of the freed ones, linked through their first 4 bytes */
+    uint32_t count;        /* given out now */
 };
 
 /* item_bytes at least 4. */
 void slab_init(struct slab *slab, uint32_t item_bytes);
+/* The same where an item has its place, a uint32_t, at this offset, which is 4 at least. */
+void slab_init_placed(struct slab *slab, uint32_t item_bytes, uint32_t place_offset);
 void slab_release(struct slab *slab);
 
 /* Room for one more: the next slab_take succeeds. On failure false, nothing changed. */
@@ -69,7 +72,9 @@ static inline struct slab_link *slab_link(const struct slab *slab, uint32_t id)
 
 static inline uint32_t *slab_place(const struct slab *slab, uint32_t id)
 {
-    return &slab->segments[id >> SLAB_SEGMENT_BITS].places[id & (SLAB_SEGMENT_ITEMS - 1)];
+    uint8_t *places = slab->segments[id >> SLAB_SEGMENT_BITS].places;
+    size_t offset = (size_t)(id & (SLAB_SEGMENT_ITEMS - 1)) * slab->place_step;
+    return (uint32_t *)(void *)(places + offset);
 }
 
 #endif

@@ -66,21 +66,41 @@ static void expect_view(const uint8_t *body, const struct body_fields *expected)
     assert_int_equal(body_every_us(body), expected->every_us);
 }
 
+/* In an allocation that ends where it ends, so that the sanitizer sees a byte too many. */
+static uint8_t *packed(const struct body_fields *fields)
+{
+    uint8_t *body = malloc(body_measure(fields));
+    assert_non_null(body);
+    body_pack(fields, body);
+    assert_int_equal(body_bytes(body), body_measure(fields));
+    return body;
+}
+
+static uint8_t *stored(const struct body_fields *fields, uint32_t *count)
+{
+    uint8_t *body = packed(fields);
+    *count = body_stored_bytes(body);
+    uint8_t *data = malloc(*count);
+    assert_non_null(data);
+    body_store(body, data);
+    free(body);
+    return data;
+}
+
 static void round_trip(const struct body_fields *fields)
 {
-    uint8_t *body = body_new(fields);
-    assert_non_null(body);
-    uint32_t count = body_bytes(body);
+    struct body_fields seen;
+    uint32_t count;
+    uint8_t *body = packed(fields);
     expect_view(body, fields);
-    assert_true(body_is_valid(body, count));
-    /* Away from the allocation that made it: nothing behind `count` is needed. */
-    uint8_t *copy = malloc(count);
-    assert_non_null(copy);
-    memcpy(copy, body, count);
     free(body);
-    expect_view(copy, fields);
-    assert_true(body_is_valid(copy, count));
-    free(copy);
+    uint8_t *data = stored(fields, &count);
+    assert_true(body_is_valid(data, count));
+    body_view_stored(data, &seen);
+    body = packed(&seen);
+    expect_view(body, fields);
+    free(body);
+    free(data);
 }
 
 static void what_is_packed_is_seen_again(void **state)
@@ -114,7 +134,7 @@ static void an_empty_payload_is_not_an_absent_one(void **state)
 {
     (void)state;
     round_trip(&(struct body_fields){.key = bytes_of("k"), .payload = bytes_of("")});
-    uint8_t *body = body_new(&(struct body_fields){.key = bytes_of("k"), .payload = bytes_of("")});
+    uint8_t *body = packed(&(struct body_fields){.key = bytes_of("k"), .payload = bytes_of("")});
     struct body_fields got;
     body_view(body, &got);
     assert_non_null(got.payload.data);
@@ -148,8 +168,8 @@ static bool is_valid_alone(const uint8_t *data, uint32_t count)
     bool is_valid = body_is_valid(copy, count);
     if (is_valid) {
         struct body_fields fields;
-        body_view(copy, &fields);
-        assert_int_equal(body_bytes(copy), count);
+        body_view_stored(copy, &fields);
+        assert_true(body_measure(&fields) <= count);
     }
     free(copy);
     return is_valid;
@@ -159,8 +179,8 @@ static void no_truncated_body_is_valid(void **state)
 {
     (void)state;
     struct body_fields fields = all_fields();
-    uint8_t *body = body_new(&fields);
-    uint32_t count = body_bytes(body);
+    uint32_t count;
+    uint8_t *body = stored(&fields, &count);
     for (uint32_t i = 0; i < count; i++)
         assert_false(is_valid_alone(body, i));
     assert_true(is_valid_alone(body, count));
@@ -171,8 +191,8 @@ static void a_body_with_a_byte_too_many_is_not_valid(void **state)
 {
     (void)state;
     struct body_fields fields = all_fields();
-    uint8_t *body = body_new(&fields);
-    uint32_t count = body_bytes(body);
+    uint32_t count;
+    uint8_t *body = stored(&fields, &count);
     uint8_t *longer = calloc(1, count + 1);
     memcpy(longer, body, count);
     assert_false(is_valid_alone(longer, count + 1));
@@ -184,8 +204,8 @@ static void a_changed_body_is_refused_or_read_within_its_bounds(void **state)
 {
     (void)state;
     struct body_fields fields = all_fields();
-    uint8_t *body = body_new(&fields);
-    uint32_t count = body_bytes(body);
+    uint32_t count;
+    uint8_t *body = stored(&fields, &count);
     for (uint32_t i = 0; i < count * 8; i++) {
         body[i / 8] ^= (uint8_t)(1u << i % 8);
         is_valid_alone(body, count);
@@ -216,8 +236,8 @@ static void random_bytes_are_refused_or_read_within_their_bounds(void **state)
 static void a_body_whose_key_is_no_key_is_not_valid(void **state)
 {
     (void)state;
-    uint8_t *body = body_new(&(struct body_fields){.key = bytes_of("key")});
-    uint32_t count = body_bytes(body);
+    uint32_t count;
+    uint8_t *body = stored(&(struct body_fields){.key = bytes_of("key")}, &count);
     body[count - 1] = '\n';
     assert_false(is_valid_alone(body, count));
     body[count - 1] = 0xff;

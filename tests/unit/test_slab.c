@@ -101,6 +101,31 @@ static void links_and_places_stand_beside_the_items_and_stay_where_they_are(void
     slab_release(&slab);
 }
 
+struct placed_item {
+    uint32_t number;
+    uint32_t place;
+};
+
+static void items_may_have_their_places_themselves(void **state)
+{
+    (void)state;
+    enum { COUNT = SLAB_SEGMENT_ITEMS + 3 };
+    struct slab slab;
+    slab_init_placed(&slab, sizeof(struct placed_item), offsetof(struct placed_item, place));
+    for (int round = 0; round < 2; round++) {
+        for (uint32_t i = 0; i < COUNT; i++) {
+            assert_int_equal(slab_take(&slab), i);
+            *slab_link(&slab, i) = (struct slab_link){.next = i + 1, .tag = i ^ 5};
+            *slab_place(&slab, i) = ~i;
+        }
+        for (uint32_t i = 0; i < COUNT; i++) {
+            assert_int_equal(((struct placed_item *)slab_at(&slab, i))->place, ~i);
+            assert_int_equal(slab_link(&slab, i)->tag, i ^ 5);
+        }
+        slab_release(&slab);
+    }
+}
+
 static void a_released_slab_can_be_used_anew(void **state)
 {
     (void)state;
@@ -122,6 +147,7 @@ int main(void)
         cmocka_unit_test(addresses_never_change_while_it_grows_over_segments),
         cmocka_unit_test(items_of_4_bytes_can_be_freed_and_taken_again),
         cmocka_unit_test(links_and_places_stand_beside_the_items_and_stay_where_they_are),
+        cmocka_unit_test(items_may_have_their_places_themselves),
         cmocka_unit_test(a_released_slab_can_be_used_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
