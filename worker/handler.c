@@ -31,6 +31,7 @@ static struct everdue_worker *open_worker(const struct options *options, const c
         .queues = options->queues.count ? options->queues.items : NULL,
         .name = options->name,
         .credit = options->credit,
+        .credit_most = options->credit_most,
         .lease_ms = options->lease_ms,
         .timeout_ms = options->timeout_ms,
         .heartbeat_ms = options->heartbeat_ms,

@@ -73,7 +73,9 @@ static const struct argp_option flags[] = {
      "Processes: a number, auto (CPUs usable, 16 at most) or 4x (4 a CPU); default auto *", 2},
     {"max-workers", OPTION_MAX_WORKERS, "N", 0, "The most that -n may ask for (256) *", 2},
     {"credit", OPTION_CREDIT, "N", 0,
-     "Records held at a time by each process (COMMAND 2, --pipe its window, --plugin 64) *", 2},
+     "Records held at a time by each process, and commands that it runs at a time (COMMAND 2, "
+     "--pipe its window, --plugin 64; unless given up to 1024, with what 20 ms of work finish) *",
+     2},
     {NULL, 0, NULL, 0, "Time:", 3},
     {"every", OPTION_EVERY, "D", 0,
      "Next time of a record for which neither result nor record name one *", 3},
@@ -385,10 +387,12 @@ static const char *resolve_handler(struct parse *parse)
                 return "with --pipe there is no {key}: tasks come on standard input";
         }
     }
-    if (!parse->has_credit)
+    if (!parse->has_credit) {
         options->credit = options->kind == HANDLER_EXEC   ? CREDIT_COMMAND
                           : options->kind == HANDLER_PIPE ? options->window
                                                           : CREDIT_PLUGIN;
+        options->credit_most = CREDIT_MOST;
+    }
     if ((options->curve_key_file == NULL) != (options->curve_server_key == NULL))
         return "--curve-key and --curve-server belong together";
     return NULL;

@@ -19,6 +19,7 @@ enum {
     WINDOW_MAX = 4096,
     CREDIT_COMMAND = 2,
     CREDIT_PLUGIN = 64,
+    CREDIT_MOST = 1024, /* unless --credit is given */
 };
 
 enum handler_kind { HANDLER_EXEC, HANDLER_PIPE, HANDLER_PLUGIN };
@@ -39,7 +40,8 @@ struct options {
     unsigned processes;
     unsigned cpus;
     unsigned processes_max; /* the cap in force */
-    uint32_t credit;        /* of each process and broker */
+    uint32_t credit;        /* of each process and broker; of a command, how many run at a time */
+    uint32_t credit_most;   /* over `credit`: it grows with what is finished */
     uint32_t lease_ms;      /* 0: the broker's default */
     uint32_t timeout_ms;
     uint32_t stop_timeout_ms;

@@ -24,7 +24,10 @@ struct session *session_new(const struct session_options *options)
     session->touch_us = TIME_US_NEVER;
     session->backoff_us = SESSION_BACKOFF_FIRST_US;
     session->greeting_us = SESSION_GREETING_FIRST_US;
-    if (!lease_table_init(&session->table, options->credit)) {
+    pace_init(&session->pace, options->credit, options->credit_most);
+    const uint32_t most =
+        options->credit_most > options->credit ? options->credit_most : options->credit;
+    if (!lease_table_init(&session->table, most)) {
         free(session);
         return NULL;
     }
@@ -60,6 +63,10 @@ void session_opened(struct session *session, struct moment now)
     session->heard_us = now.mono_us;
     session->pinged_us = now.mono_us;
     session->passed_us = now.mono_us;
+    if (session->options.credit_most > session->options.credit) {
+        pace_begin(&session->pace, now.mono_us);
+        session_set_credit(session, session->options.credit); /* HELLO says it */
+    }
 }
 
 void session_open_failed(struct session *session, struct moment now)
@@ -210,6 +217,15 @@ void session_set_credit(struct session *session, uint32_t credit)
     session->credit_changed = true;
 }
 
+bool session_take_back(struct session *session, struct lease *lease)
+{
+    if (!lease_revoke(lease))
+        return false;
+    lease_table_remove(&session->table, lease);
+    lease_list_append(&session->returning, lease, LEASE_RETURNING);
+    return true;
+}
+
 void session_stop(struct session *session, enum status status, struct bytes reason)
 {
     if (session->stopping)
@@ -222,10 +238,7 @@ void session_stop(struct session *session, enum status status, struct bytes reas
     struct lease *next;
     for (struct lease *lease = session->held.first; lease; lease = next) {
         next = lease->next;
-        if (!lease_revoke(lease))
-            continue;
-        lease_table_remove(&session->table, lease);
-        lease_list_append(&session->returning, lease, LEASE_RETURNING);
+        session_take_back(session, lease);
     }
     session_forget_unbegun(session);
 }

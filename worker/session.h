@@ -15,7 +15,8 @@
  * `busy` and the like, or when its answer was lost; leases that are held or whose report is not
  * answered are announced before that; those that are held are touched until the run has lasted
  * `timeout_us`; with another store than before all is dropped. While nothing happens it wants to be
- * woken once a heartbeat and no more: a broker that was started anew is noticed by the link.
+ * woken once a heartbeat and no more: a broker that was started anew is noticed by the link. Where
+ * the credit follows the pace of the handlers (pace.h), what is held beyond it is given back.
  */
 #ifndef EVERDUE_WORKER_SESSION_H
 #define EVERDUE_WORKER_SESSION_H
@@ -38,6 +39,7 @@ struct session_options {
     const char *const *queues; /* queue_count of them, at most SESSION_QUEUES_MAX */
     uint32_t queue_count;
     uint32_t credit;
+    uint32_t credit_most;  /* more than `credit`: pace.h moves it between the two */
     uint32_t lease_ms;     /* 0: the broker's default */
     uint32_t heartbeat_ms; /* 0: the broker's default */
     int64_t timeout_us;    /* of a run: its lease is touched no longer */

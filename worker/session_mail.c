@@ -93,6 +93,7 @@ void session_mail(struct session *session, struct lease *lease)
     if (lease->place == LEASE_HELD)
         lease_table_remove(&session->table, lease);
     if (lease->mail == LEASE_MAIL_REPORT) {
+        pace_finish(&session->pace);
         report(session, lease);
         return;
     }

@@ -12,6 +12,7 @@
 #include "inflight.h"
 #include "lease.h"
 #include "message.h"
+#include "pace.h"
 #include "session.h"
 
 enum {
@@ -87,6 +88,7 @@ struct session {
     struct lease_list returning;
     struct inflight inflight;
 
+    struct pace pace;
     uint32_t credit;
     bool stopping;
     bool leaving;
@@ -126,6 +128,9 @@ void session_resend(struct session *session, struct lease *lease);
 /* A lease that is not announced counts as given back, uncounted. So while there is no connection,
  * and no announcement made for the next one, those that are to be given back so need no message. */
 void session_forget_unbegun(struct session *session);
+
+/* Give back this lease unless its run has begun. False: it has. */
+bool session_take_back(struct session *session, struct lease *lease);
 
 /* Whether nothing is left that the broker has to answer. */
 bool session_has_settled(const struct session *session);

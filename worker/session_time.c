@@ -36,6 +36,28 @@ static void repeat_unanswered(struct session *session, int64_t now_us)
         session_requeue(session, inflight_take_first(&session->inflight));
 }
 
+/* The newest first: the oldest are next. */
+static void give_back_beyond(struct session *session, uint32_t credit)
+{
+    struct lease *previous;
+    for (struct lease *lease = session->held.last; lease && session->held.count > credit;
+         lease = previous) {
+        previous = lease->previous;
+        session_take_back(session, lease);
+    }
+}
+
+static void follow_pace(struct session *session, struct moment now)
+{
+    uint32_t credit = pace_pass(&session->pace, now.mono_us, session->held.count > 0);
+    if (session->stopping || session->options.credit_most <= session->options.credit)
+        return;
+    bool is_less = credit < session->credit;
+    session_set_credit(session, credit);
+    if (is_less)
+        give_back_beyond(session, credit);
+}
+
 static void pass_live(struct session *session, struct moment now)
 {
     if (now.mono_us - session->heard_us >= lost_us(session)) {
@@ -47,6 +69,7 @@ static void pass_live(struct session *session, struct moment now)
         session->ping_wanted = true;
     repeat_unanswered(session, now.mono_us);
     send_later_ones(session, now.mono_us);
+    follow_pace(session, now);
 }
 
 void session_pass(struct session *session, struct moment now)
@@ -92,6 +115,8 @@ int64_t session_wait_until(const struct session *session)
             earlier(&until_us, session->later.first->due_us);
         if (session->held.count > 0)
             earlier(&until_us, session->touch_us);
+        if (!session->stopping)
+            earlier(&until_us, pace_wait_until(&session->pace));
         break;
     case SESSION_GREETING:
         return session->opened_us + session->greeting_us;

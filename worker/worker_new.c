@@ -7,6 +7,7 @@
 
 enum {
     CREDIT_DEFAULT = 64,
+    CREDIT_MOST_DEFAULT = 1024,
     TIMEOUT_MS_DEFAULT = 600000,
     STOP_TIMEOUT_MS_DEFAULT = 8000,
     DESTROY_WAIT_MS = 2000,
@@ -23,7 +24,7 @@ static const char *check(const struct everdue_worker_options *options)
         return wrong;
     if (!queues[0])
         return "no queue is named";
-    if (options->credit > CREDIT_MAX)
+    if (options->credit > CREDIT_MAX || options->credit_most > CREDIT_MAX)
         return "the credit is over 16,384";
     if (options->lease_ms != 0 &&
         (options->lease_ms < LEASE_MS_MIN || options->lease_ms > LEASE_MS_MAX))
@@ -81,6 +82,8 @@ static enum status start(struct everdue_worker *worker,
                     .queues = (const char *const *)worker->queues,
                     .queue_count = queue_count,
                     .credit = options->credit ? options->credit : CREDIT_DEFAULT,
+                    .credit_most = options->credit || options->credit_most ? options->credit_most
+                                                                           : CREDIT_MOST_DEFAULT,
                     .lease_ms = options->lease_ms,
                     .heartbeat_ms = options->heartbeat_ms,
                     .timeout_us = (int64_t)timeout_ms * US_PER_MS},

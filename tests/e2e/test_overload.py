@@ -230,3 +230,34 @@ def test_a_worker_that_comes_and_goes_costs_little_and_others_do_not_notice(brok
     stats = worker.stats()
     assert stats["expired_total"] == 0 and stats["lost_total"] == 0
     assert worker.get("flap", "f").crashes == 0
+
+
+# --- a worker whose handler hangs ---
+
+# Answers at once while FILE is not there, then not at all until it is gone.
+HANGS = r"""
+import json, os, sys, time
+for line in sys.stdin:
+    while os.path.exists(sys.argv[1]):
+        time.sleep(0.01)
+    print(json.dumps({"lease": json.loads(line)["lease"], "in": sys.argv[2]}), flush=True)
+"""
+
+
+def test_a_quick_worker_holds_more_and_gives_it_back_when_it_hangs(brokers, workers, peers, directory):
+    broker, hang, window = brokers(), directory / "hang", 4
+    other = peers(broker, [])
+    for begin in range(0, 3000, 1000):
+        assert set(other.put("q", *[put(f"k{i}") for i in range(begin, begin + 1000)])) == {CREATED}
+    workers(broker, "--queue", "q", "-n", 1, "--window", window, "--pipe", "--",
+            "python3", "-c", HANGS, hang, "1ms")
+    wait_until(lambda: other.stats()["reports_ok_total"] > 3000)
+    hang.touch()
+    # All of them come due again. It had more than its window; what it has not begun others can have.
+    wait_until(lambda: other.stats()["given_back_total"] > 0, what="what it held beyond its window")
+    wait_until(lambda: other.stats()["leased"] == window)
+    now = other.stats()
+    assert now["ready"] == 3000 - window
+    assert now["lost_total"] == now["expired_total"] == 0
+    hang.unlink()
+    wait_until(lambda: other.stats()["reports_ok_total"] > now["reports_ok_total"] + 3000)

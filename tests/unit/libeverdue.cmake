@@ -1,8 +1,11 @@
 # The tests of libeverdue: the pure session, and worker and client against a made-up broker.
 set(unit_folder ${CMAKE_CURRENT_LIST_DIR})
 
+add_unit_test(pace session_pure)
 add_unit_test(session session_pure)
 target_sources(test_session PRIVATE ${unit_folder}/session_story.c)
+add_unit_test(session_pace session_pure)
+target_sources(test_session_pace PRIVATE ${unit_folder}/session_story.c)
 add_unit_test(session_work session_pure)
 target_sources(test_session_work PRIVATE ${unit_folder}/session_story.c)
 add_unit_test(session_resume session_pure)

@@ -13,7 +13,7 @@
 
 static const char *const queues[] = {"feeds"};
 
-void story_begin(struct story *story)
+static void begin(struct story *story, uint32_t credit, uint32_t credit_most)
 {
     *story = (struct story){.now = {.wall_us = 1763822400000000, .mono_us = US_PER_S}};
     const struct session_options options = {
@@ -21,12 +21,23 @@ void story_begin(struct story *story)
         .name = bytes_of("story"),
         .queues = queues,
         .queue_count = 1,
-        .credit = 64,
+        .credit = credit,
+        .credit_most = credit_most,
         .timeout_us = 600 * (int64_t)US_PER_S,
     };
     story->session = session_new(&options);
     assert_non_null(story->session);
     session_opened(story->session, story->now);
+}
+
+void story_begin(struct story *story)
+{
+    begin(story, 64, 0);
+}
+
+void story_begin_with_credit(struct story *story, uint32_t credit, uint32_t credit_most)
+{
+    begin(story, credit, credit_most);
 }
 
 void story_end(struct story *story)

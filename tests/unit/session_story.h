@@ -36,7 +36,9 @@ struct story {
  */
 void story_begin(struct story *story);
 void story_end(struct story *story);
-/* The same up to the answered hello; the store is 'A'. */
+/* With a credit that follows the pace of the handlers. */
+void story_begin_with_credit(struct story *story, uint32_t credit, uint32_t credit_most);
+/* story_begin up to the answered hello; the store is 'A'. */
 void story_begin_live(struct story *story);
 
 /* Time has become this many milliseconds since the beginning. */

@@ -382,6 +382,9 @@ static void options_out_of_range_are_refused(void **state)
     assert_non_null(why);
     options = (struct everdue_worker_options){.credit = CREDIT_MAX + 1};
     assert_null(everdue_worker_new(&options, &why));
+    options = (struct everdue_worker_options){.credit_most = CREDIT_MAX + 1};
+    assert_null(everdue_worker_new(&options, &why));
+    assert_string_equal(why, "the credit is over 16,384");
     options = (struct everdue_worker_options){.queues = (const char *const[]){NULL}};
     assert_int_equal(everdue_worker_run(&options, count_one, NULL), 78);
 }

@@ -114,8 +114,11 @@ static void the_default_credit_goes_by_the_handler(void **state)
     PARSE("--plugin x.so");
     assert_int_equal(options.credit, 64);
     assert_int_equal(options.kind, HANDLER_PLUGIN);
+    assert_int_equal(options.credit_most, 1024);
     PARSE("--plugin x.so -- a b");
     assert_int_equal(options.argument_count, 2);
+    PARSE("--plugin x.so --credit 64"); /* as large as the default, and stays there */
+    assert_int_equal(options.credit_most, 0);
 }
 
 static void a_flag_outranks_a_variable_and_that_the_default(void **state)

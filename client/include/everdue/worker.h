@@ -85,7 +85,9 @@ struct everdue_worker_options {
     const char *endpoint;      /* NULL: EVERDUE_ENDPOINT */
     const char *const *queues; /* NULL-terminated; NULL: "default" */
     const char *name;          /* shown by `everdue workers`; NULL: host:pid */
-    uint32_t credit;           /* 0: 64 */
+    uint32_t credit;           /* records held at a time; 0: 64, and credit_most 1,024 */
+    uint32_t credit_most;      /* over `credit`: grows up to it with what is finished in 20 ms, and
+                                  what is held beyond that is given back; 0: stays as it is */
     uint32_t lease_ms;         /* 0: the broker's default (60 s) */
     uint32_t timeout_ms;       /* of one run, touching ends then; 0: 600,000 */
     uint32_t heartbeat_ms;     /* 0: the broker's default (5 s) */
