@@ -7,7 +7,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,25 +17,6 @@ enum { MEMO_VARIABLE_BYTES_MAX = 4096 };
 
 static const char key_mark[] = "{key}";
 static const char prefix[] = "EVERDUE_TASK_";
-
-/* SIGPIPE is ignored here and some signals are blocked; a command must not inherit that. */
-static int init_attributes(posix_spawnattr_t *attributes)
-{
-    sigset_t none;
-    sigset_t ignored_here;
-
-    int error = posix_spawnattr_init(attributes);
-    if (error)
-        return error;
-    sigemptyset(&none);
-    sigemptyset(&ignored_here);
-    sigaddset(&ignored_here, SIGPIPE);
-    posix_spawnattr_setsigmask(attributes, &none);
-    posix_spawnattr_setsigdefault(attributes, &ignored_here);
-    posix_spawnattr_setpgroup(attributes, 0);
-    return posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF |
-                                                    POSIX_SPAWN_SETSIGMASK);
-}
 
 static void copy_environment(struct command *command)
 {
@@ -62,8 +42,7 @@ bool command_init(struct command *command, char *const *arguments)
     }
     while (environ[variables])
         variables++;
-    if (init_attributes(&command->attributes))
-        return false;
+    launch_init(&command->launch, arguments[0]);
     command->arguments = calloc(count + 1, sizeof *command->arguments);
     command->environment = calloc(variables + COMMAND_VARIABLES + 1, sizeof *command->environment);
     if (command->arguments == NULL || command->environment == NULL) {
@@ -78,7 +57,7 @@ bool command_init(struct command *command, char *const *arguments)
 
 void command_release(struct command *command)
 {
-    posix_spawnattr_destroy(&command->attributes);
+    launch_release(&command->launch);
     free(command->arguments);
     free(command->environment);
     command->arguments = command->environment = NULL;
@@ -153,20 +132,7 @@ void command_fill(struct command *command, const struct everdue_task *task, int6
 
 int command_start(struct command *command, const int streams[3], pid_t *pid)
 {
-    posix_spawn_file_actions_t actions;
-
-    int error = posix_spawn_file_actions_init(&actions);
-    if (error)
-        return error;
-    for (int i = 0; i < 3 && !error; i++)
-        error = posix_spawn_file_actions_adddup2(&actions, streams[i], i);
-    if (!error)
-        error = posix_spawn_file_actions_addclosefrom_np(&actions, 3);
-    if (!error)
-        error = posix_spawnp(pid, command->arguments[0], &actions, &command->attributes,
-                             command->arguments, command->environment);
-    posix_spawn_file_actions_destroy(&actions);
-    return error;
+    return launch_start(&command->launch, command->arguments, command->environment, streams, pid);
 }
 
 bool command_error_passes(int error)

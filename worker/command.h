@@ -1,15 +1,15 @@
 /* command.h - the command line behind `--`, made ready for one task after the other.
  *
  * `{key}` is replaced where it is a whole argument. The environment is ours without what an outer
- * worker left there, plus EVERDUE_TASK_*. And it starts processes: no shell, in a process group of
- * their own (so that they can be ended with all that they started), all signals deliverable.
+ * worker left there, plus EVERDUE_TASK_*. launch.h starts it.
  */
 #ifndef EVERDUE_WORKER_COMMAND_H
 #define EVERDUE_WORKER_COMMAND_H
 
+#include "launch.h"
+
 #include <everdue/worker.h>
 
-#include <spawn.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,7 +22,7 @@ struct command {
     char **environment; /* the base, then the task's variables, then NULL */
     size_t base_count;
     bool key_could_be_option; /* a {key} has no -- before it */
-    posix_spawnattr_t attributes;
+    struct launch launch;
     char key[1025]; /* of the task */
     char values[COMMAND_VALUES_BYTES];
 };
