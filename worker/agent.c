@@ -17,6 +17,7 @@ enum {
     FULL_WAIT_MS = 5, /* before a full socket is tried again */
     LOG_TEXT_BYTES = 600,
     WAIT_MS_MAX = 60000,
+    HOLD_US = 4 * US_PER_MS, /* reports of a caller with more tasks at hand; under a duty's tick */
 };
 
 struct agent {
@@ -288,13 +289,33 @@ static int rest_ms(int64_t until_us, int64_t now_us)
     return ms < WAIT_MS_MAX ? (int)ms : WAIT_MS_MAX;
 }
 
-unsigned agent_wait(struct agent *agent, int fd, int64_t until_mono_us)
+/* A caller that has tasks at hand and no place for them needs nothing of the broker, and its
+ * reports can go together. Positive: the descriptor became readable before the next turn is due;
+ * negative: a signal came. */
+static int linger(const struct agent *agent, int fd, int64_t until_mono_us)
+{
+    int64_t now_us = clock_now().mono_us;
+    int64_t end_us = agent->turned_us + HOLD_US;
+    if (until_mono_us < end_us)
+        end_us = until_mono_us;
+    struct pollfd one = {.fd = fd, .events = POLLIN};
+    return now_us < end_us ? poll(&one, 1, rest_ms(end_us, now_us)) : 0;
+}
+
+unsigned agent_wait(struct agent *agent, int fd, int64_t until_mono_us, size_t at_hand)
 {
     unsigned woken = 0;
     bool has_news, has_looked = false;
     enter(agent);
+    int lingered = at_hand && fd >= 0 ? linger(agent, fd, until_mono_us) : 0;
+    if (lingered) {
+        leave(agent);
+        return lingered > 0 ? AGENT_FD : 0;
+    }
     for (;;) { /* ends with the wait at the latest */
         bool more = turn(agent);
+        if (at_hand)
+            agent->sent_us = agent->turned_us; /* others are to follow what was sent with it */
         has_news = mailbox_take_news(agent->mailbox);
         struct moment now = clock_now();
         if (has_news || woken || now.mono_us >= until_mono_us)
@@ -309,32 +330,41 @@ unsigned agent_wait(struct agent *agent, int fd, int64_t until_mono_us)
     return (has_news ? AGENT_NEWS : 0u) | (woken & LINK_ALSO ? AGENT_FD : 0u);
 }
 
+/* With more tasks at hand others will follow, and go with these; but when as many wait as are at
+ * hand, new tasks should be on their way. */
+static bool can_hold(const struct agent *agent, size_t waiting, size_t at_hand, int64_t now_us)
+{
+    int64_t held_us = now_us - agent->sent_us;
+    return at_hand &&
+           (held_us < MAILBOX_LOOK_MS * US_PER_MS || (held_us < HOLD_US && waiting < at_hand));
+}
+
 /* A caller that has many tasks at hand comes for nothing else for a long while, and is never away
  * for so long that the other stands in: so a whole turn is due now and then. */
-static void send_some(struct agent *agent, bool can_wait)
+static void send_some(struct agent *agent, size_t waiting, size_t at_hand)
 {
     struct moment now = clock_now();
     if (now.mono_us - agent->turned_us >= DUTY_TICK_MS * US_PER_MS) {
         agent->caller_turns = true;
         turn(agent);
         agent->caller_turns = false;
-    } else if (!can_wait || now.mono_us - agent->sent_us >= MAILBOX_LOOK_MS * US_PER_MS) {
+    } else if (!can_hold(agent, waiting, at_hand, now.mono_us)) {
         agent->sent_us = now.mono_us;
         carry_out_orders(agent, now);
         send_frames(agent, now);
     }
 }
 
-void agent_send(struct agent *agent, struct lease_chain *leases, bool can_wait)
+void agent_send(struct agent *agent, struct lease_chain *leases, size_t at_hand)
 {
     if (!leases->first)
         return;
     if (!duty_try(&agent->duty)) {
-        can_wait ? mailbox_send_soon(agent->mailbox, leases) : mailbox_send(agent->mailbox, leases);
+        at_hand ? mailbox_send_soon(agent->mailbox, leases) : mailbox_send(agent->mailbox, leases);
         return;
     }
-    mailbox_put(agent->mailbox, leases);
-    send_some(agent, can_wait);
+    size_t waiting = mailbox_put(agent->mailbox, leases);
+    send_some(agent, waiting, at_hand);
     duty_leave(&agent->duty);
 }
 

@@ -37,12 +37,14 @@ enum status agent_start(struct agent **agent, const struct agent_options *option
 enum { AGENT_NEWS = 1, AGENT_FD = 2 };
 
 /* Speak with the broker until there is something new in the mailbox, `fd` (or -1) is readable, or
- * `until_mono_us`; a signal ends it, too. */
-unsigned agent_wait(struct agent *agent, int fd, int64_t until_mono_us);
+ * `until_mono_us`; a signal ends it, too. A caller that waits with tasks `at_hand` waits for `fd`:
+ * then it is spoken every 4 ms, which is how long reports wait for others at most. */
+unsigned agent_wait(struct agent *agent, int fd, int64_t until_mono_us, size_t at_hand);
 
-/* Hand over all of `leases`, which is empty then, and send at once; `can_wait`: within
- * MAILBOX_LOOK_MS if the caller comes back so soon, else within two of duty.h's ticks. */
-void agent_send(struct agent *agent, struct lease_chain *leases, bool can_wait);
+/* Hand over all of `leases`, which is empty then, and send at once; with tasks `at_hand` whose
+ * reports are to follow, within 4 ms if the caller comes back so soon, else within two of duty.h's
+ * ticks. */
+void agent_send(struct agent *agent, struct lease_chain *leases, size_t at_hand);
 
 /* The caller waits in its own way from now on: the agent's thread does all. */
 void agent_leave_alone(struct agent *agent);

@@ -237,11 +237,11 @@ void handler_fault(struct handler *handler, int exit_code, const char *what,
 
 static void take_signal(struct handler *handler)
 {
-    struct signalfd_siginfo info;
+    struct signalfd_siginfo infos[2]; /* each of the two is pending at most once */
+    ssize_t count = read(handler->signal_fd, infos, sizeof infos);
 
-    /* Ends when no signal is left: each of the two is pending at most once. */
-    while (read(handler->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
-        if (info.ssi_signo == SIGCHLD)
+    for (ssize_t i = 0; i < count / (ssize_t)sizeof infos[0]; i++) {
+        if (infos[i].ssi_signo == SIGCHLD)
             handler->child_ended = true;
         else if (handler->phase == HANDLER_RUNNING)
             handler_stop(handler, "asked to stop");

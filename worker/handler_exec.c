@@ -171,7 +171,7 @@ static void reap(struct exec *exec)
 
     exec->handler->child_ended = false;
     /* Ends when no ended child is left. */
-    while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0) {
+    while (exec->busy_count && (pid = waitpid(-1, &wait_status, WNOHANG)) > 0) {
         for (size_t i = 0; i < exec->run_count; i++) {
             if (exec->runs[i].pid == pid)
                 finish_run(exec, &exec->runs[i], wait_status);

@@ -93,6 +93,7 @@ void lease_chain_append(struct lease_chain *chain, struct lease *lease)
     lease->mail_next = NULL;
     *(chain->last ? &chain->last->mail_next : &chain->first) = lease;
     chain->last = lease;
+    chain->count++;
 }
 
 void lease_chain_splice(struct lease_chain *chain, struct lease_chain *more)
@@ -101,6 +102,7 @@ void lease_chain_splice(struct lease_chain *chain, struct lease_chain *more)
         return;
     *(chain->last ? &chain->last->mail_next : &chain->first) = more->first;
     chain->last = more->last;
+    chain->count += more->count;
     *more = (struct lease_chain){0};
 }
 
@@ -110,6 +112,7 @@ struct lease *lease_chain_take(struct lease_chain *chain)
     if (!lease)
         return NULL;
     chain->first = lease->mail_next;
+    chain->count--;
     if (!chain->first)
         chain->last = NULL;
     lease->mail_next = NULL;

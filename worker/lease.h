@@ -115,6 +115,7 @@ void lease_list_remove(struct lease *lease);
 struct lease_chain {
     struct lease *first;
     struct lease *last;
+    size_t count;
 };
 
 void lease_chain_append(struct lease_chain *chain, struct lease *lease);

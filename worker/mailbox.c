@@ -92,11 +92,13 @@ void mailbox_send_soon(struct mailbox *mailbox, struct lease_chain *leases)
     send_leases(mailbox, leases, false);
 }
 
-void mailbox_put(struct mailbox *mailbox, struct lease_chain *leases)
+size_t mailbox_put(struct mailbox *mailbox, struct lease_chain *leases)
 {
     lock(mailbox);
     lease_chain_splice(&mailbox->orders.leases, leases);
+    size_t waiting = mailbox->orders.leases.count;
     unlock(mailbox);
+    return waiting;
 }
 
 void mailbox_receive(struct mailbox *mailbox, struct lease_chain *leases)

@@ -77,8 +77,8 @@ void mailbox_send(struct mailbox *mailbox, struct lease_chain *leases);
 /* The same while more is about to follow: the other side is not woken for each, but looks by itself
  * within MAILBOX_LOOK_MS. */
 void mailbox_send_soon(struct mailbox *mailbox, struct lease_chain *leases);
-/* The same while the caller's thread is the agent's: nobody is woken. */
-void mailbox_put(struct mailbox *mailbox, struct lease_chain *leases);
+/* The same while the caller's thread is the agent's: nobody is woken. Returns how many wait now. */
+size_t mailbox_put(struct mailbox *mailbox, struct lease_chain *leases);
 /* Append what has arrived. Nothing there: caller_fd is not readable any more. */
 void mailbox_receive(struct mailbox *mailbox, struct lease_chain *leases);
 /* Whether tasks, or the stop, came since this or mailbox_receive was called. */

@@ -28,7 +28,7 @@ void worker_flush(struct everdue_worker *worker)
 {
     bool is_small = worker->sheet && worker->sheet->reports <= FEW_REPORTS;
     worker->sheet = NULL; /* its reports own it */
-    agent_send(worker->agent, &worker->outgoing, is_small && worker->inbox.first);
+    agent_send(worker->agent, &worker->outgoing, is_small ? worker->inbox.count : 0);
 }
 
 struct lease *worker_take(struct everdue_worker *worker, int64_t mono_us)
@@ -71,7 +71,7 @@ unsigned everdue_worker_wait(struct everdue_worker *worker, int fd, int wait_ms)
         return wait_polled(worker, fd, wait_ms);
     int64_t until_us =
         wait_ms < 0 ? TIME_US_NEVER : clock_now().mono_us + (int64_t)wait_ms * US_PER_MS;
-    unsigned woken = agent_wait(worker->agent, fd, until_us);
+    unsigned woken = agent_wait(worker->agent, fd, until_us, worker->inbox.count);
     return (woken & AGENT_NEWS ? EVERDUE_WAIT_TASKS : 0u) |
            (woken & AGENT_FD ? EVERDUE_WAIT_FD : 0u);
 }

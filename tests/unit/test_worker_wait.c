@@ -100,6 +100,36 @@ static void a_report_leaves_while_the_next_task_is_worked_on(void **state)
     tear_down(&setup);
 }
 
+/* Who has tasks at hand and waits for places to work on them wants nothing of the broker; what he
+ * has reported leaves all the same. */
+static void with_tasks_at_hand_a_wait_is_for_the_descriptor_and_reports_leave(void **state)
+{
+    enum { TASKS = 20 };
+    (void)state;
+    struct setup setup;
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    set_up(&setup, TASKS);
+    struct everdue_worker *worker = worker_of(&setup);
+    const struct everdue_task *task = everdue_worker_next(worker, 5000);
+    assert_non_null(task);
+    assert_int_equal(report_in(worker, task, 1000000), 0);
+    while (atomic_load(&setup.script.done) == 0) /* for ever, should nobody send it */
+        assert_int_equal(everdue_worker_wait(worker, ends[0], 20) & EVERDUE_WAIT_FD, 0);
+    assert_int_equal(write(ends[1], "x", 1), 1);
+    for (int i = 1; i < TASKS; i++) {
+        assert_int_equal(everdue_worker_wait(worker, ends[0], -1) & EVERDUE_WAIT_FD,
+                         EVERDUE_WAIT_FD);
+        assert_non_null(task = everdue_worker_next(worker, 5000));
+        assert_int_equal(report_in(worker, task, 1000000), 0);
+    }
+    everdue_worker_destroy(&worker);
+    assert_int_equal(setup.script.done, TASKS);
+    close(ends[0]);
+    close(ends[1]);
+    tear_down(&setup);
+}
+
 /* No task takes long enough for the other thread to stand in; all of them take long enough for a
  * lease to be touched. */
 static void leases_are_touched_while_many_short_tasks_are_at_hand(void **state)
@@ -130,6 +160,7 @@ int main(void)
         cmocka_unit_test(another_threads_stop_ends_a_wait),
         cmocka_unit_test(what_waits_at_a_descriptor_is_shown_when_it_is_asked_for),
         cmocka_unit_test(a_report_leaves_while_the_next_task_is_worked_on),
+        cmocka_unit_test(with_tasks_at_hand_a_wait_is_for_the_descriptor_and_reports_leave),
         cmocka_unit_test(leases_are_touched_while_many_short_tasks_are_at_hand),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
