@@ -271,6 +271,7 @@ static void durable(struct sched *sched)
     unsigned parity = sched->parity ^ 1;
     unsigned flag = parity ? FLAG_DIRTY_1 : FLAG_DIRTY_0;
     for (uint32_t i = 0; i < sched->dirty_count[parity]; i++) {
+        sched_fetch_dirty(sched, parity, i);
         uint32_t slot = sched->dirty[parity][i];
         struct record *record = record_at(sched, slot);
         record_clear_flag(record, flag);

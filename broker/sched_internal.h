@@ -179,6 +179,13 @@ static inline void record_mark(struct sched *sched, uint32_t slot)
     sched->dirty[parity][sched->dirty_count[parity]++] = slot;
     record_set_flag(record, flag);
 }
+/* Walking over what is marked: asks for a record that comes a little later. */
+__attribute__((always_inline)) static inline void sched_fetch_dirty(const struct sched *sched,
+                                                                    unsigned parity, uint32_t i)
+{
+    if (i + DIRTY_AHEAD < sched->dirty_count[parity])
+        __builtin_prefetch(record_at(sched, sched->dirty[parity][i + DIRTY_AHEAD]), 1);
+}
 /* Its body too. */
 void record_mark_cold(struct sched *sched, uint32_t slot);
 

@@ -117,9 +117,11 @@ static bool seal_rows(struct sched *sched, struct store_batch *batch)
 static bool seal_records(struct sched *sched, struct store_batch *batch)
 {
     unsigned parity = sched->parity;
-    for (uint32_t i = 0; i < sched->dirty_count[parity]; i++)
+    for (uint32_t i = 0; i < sched->dirty_count[parity]; i++) {
+        sched_fetch_dirty(sched, parity, i);
         if (!seal_record(sched, batch, record_at(sched, sched->dirty[parity][i])))
             return false;
+    }
     return true;
 }
 

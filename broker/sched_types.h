@@ -17,6 +17,7 @@
 enum {
     PROMOTIONS_MAX = 4096,    /* records that come due in one step */
     PROMOTIONS_GROUP = 32,    /* of which so many are fetched from memory together */
+    DIRTY_AHEAD = 16,         /* changed records asked for before they are looked at */
     ENDINGS_MAX = 4096,       /* leases, sessions, takes that end in one step */
     GRANTS_MAX = 8192,        /* tasks handed out in one step */
     NUMBER_BLOCK = 1 << 24,   /* numbers reserved at once */
