@@ -88,7 +88,7 @@ struct sched *sched_new(const struct sched_settings *settings)
     slab_init(&sched->leases, sizeof(struct lease));
     table_init(&sched->live, &sched->leases);
     table_init(&sched->ended, &sched->leases);
-    heap_init(&sched->lease_ends, &sched->leases);
+    ends_init(sched);
     slab_init(&sched->sessions, sizeof(struct session));
     heap_init(&sched->session_ends, &sched->sessions);
     slab_init(&sched->takes, sizeof(struct take_wait));
@@ -375,8 +375,7 @@ int64_t sched_next_mono_us(const struct sched *sched)
 {
     if (sched->has_more_grants)
         return 0;
-    int64_t ends =
-        least(heap_first_time(&sched->lease_ends), heap_first_time(&sched->session_ends));
+    int64_t ends = least(ends_first_mono_us(sched), heap_first_time(&sched->session_ends));
     ends = least(ends, sched->sync_look_mono_us);
     if (ends < sched->hold_mono_us)
         ends = sched->hold_mono_us;

@@ -53,7 +53,7 @@ static bool check_sessions(const struct sched *sched, const char **what)
         held += count;
     }
     HOLDS(held <= sched->live.count, "more leases held than live");
-    HOLDS(sched->live.count == sched->lease_ends.count, "a lease without end");
+    HOLDS(sched->live.count == ends_count(sched), "a lease without end");
     HOLDS(sched->live.count + sched->ended.count == sched->leases.count, "a lease is lost");
     return true;
 }
@@ -101,7 +101,7 @@ bool sched_check(const struct sched *sched, const char **what)
         waiting += counts[PLACE_WAITING];
     }
     HOLDS(waiting == sched->waiting.count, "waiting ones are miscounted");
-    if (!heap_check(&sched->waiting, what) || !heap_check(&sched->lease_ends, what))
+    if (!heap_check(&sched->waiting, what) || !ends_check(sched, what))
         return false;
     return check_sessions(sched, what) && check_room(sched, what) &&
            bodies_check(&sched->bodies, what);

@@ -5,6 +5,7 @@
  *   sched_record.c   a record's life: made, placed, parked, removed, marked as changed
  *   sched_session.c  sessions: hello, credit, heartbeats, end
  *   sched_lease.c    leases: granted, ended, lost, resumed, touched
+ *   sched_ends.c     which lease ends next
  *   sched_grant.c    who gets what is ready
  *   sched_report.c   the report: accepted or not, and what it does
  *   sched_change.c   put, remove, run-now, kick, pause, drain
@@ -272,6 +273,24 @@ int64_t backoff_us(const struct sched *sched, const struct record *record, uint3
 bool park_is_allowed(const struct sched *sched, const struct queue *queue, struct moment now);
 /* From PLACE_NOWHERE, its reason written and room in the heap: parks it, and counts that. */
 void park_by_count(struct sched *sched, uint32_t slot, struct moment now);
+
+/* --- sched_ends.c ----------------------------------------------------------------------------- */
+
+/* Of all live leases: each has an end, at which it is lost. */
+void ends_init(struct sched *sched);
+uint32_t ends_count(const struct sched *sched);
+/* Room for so many more. */
+bool ends_reserve(struct sched *sched, uint32_t count);
+void ends_add(struct sched *sched, uint32_t id, int64_t end_mono_us);
+void ends_remove(struct sched *sched, uint32_t id);
+/* Another end, as if it had begun now. */
+void ends_move(struct sched *sched, uint32_t id, int64_t end_mono_us);
+/* The one that ends first, of equal ones the first that was given its end; SLAB_NONE. */
+uint32_t ends_first(const struct sched *sched);
+/* When; TIME_US_NEVER. */
+int64_t ends_first_mono_us(const struct sched *sched);
+/* All that must hold. */
+bool ends_check(const struct sched *sched, const char **what);
 
 /* --- sched_session.c -------------------------------------------------------------------------- */
 

@@ -33,8 +33,7 @@ bool lease_reserve(struct sched *sched, uint32_t count)
 {
     /* Tables that had room for one take more: their chains grow longer then. */
     return slab_reserve(&sched->leases) && table_reserve(&sched->live) &&
-           table_reserve(&sched->ended) &&
-           heap_reserve(&sched->lease_ends, sched->lease_ends.count + count) &&
+           table_reserve(&sched->ended) && ends_reserve(sched, count) &&
            record_reserve(sched, count);
 }
 
@@ -82,14 +81,14 @@ uint32_t lease_new(struct sched *sched, uint32_t slot, uint64_t number, uint32_t
     struct lease *lease = lease_at(sched, id);
     struct record *record = record_at(sched, slot);
     lease->number = number;
-    lease->delivered_before = before;
+    lease->delivered_before = before & MASK_BITS(53);
     lease->record = slot;
     lease->lease_us = lease_us;
     lease->lateness_us = now.wall_us - (int64_t)record->due_us;
     lease->counts_lateness = !(record->flags & FLAG_OVERDUE);
     list_add(sched, id, session);
     table_put(&sched->live, id, number);
-    heap_push(&sched->lease_ends, id, now.mono_us + lease_us);
+    ends_add(sched, id, now.mono_us + lease_us);
     record_move_to(sched, slot, PLACE_LEASED);
     *slab_place(&sched->records, slot) = id;
     return id;
@@ -113,7 +112,7 @@ static void unlink_lease(struct sched *sched, uint32_t id)
 {
     struct lease *lease = lease_at(sched, id);
     list_remove(sched, id);
-    heap_remove(&sched->lease_ends, id);
+    ends_remove(sched, id);
     table_remove(&sched->live, id);
     if (lease->record != SLAB_NONE)
         record_move_to(sched, lease->record, PLACE_NOWHERE);
@@ -250,7 +249,7 @@ static void put_aside(struct sched *sched, uint32_t id, bool counted, struct mom
 {
     list_remove(sched, id);
     lease_at(sched, id)->unconfirmed = !counted;
-    heap_move(&sched->lease_ends, id, now.mono_us + PUT_OFF_US);
+    ends_move(sched, id, now.mono_us + PUT_OFF_US);
 }
 
 void lease_lose(struct sched *sched, uint32_t id, bool counted, struct moment now)
@@ -285,11 +284,11 @@ void lease_lose(struct sched *sched, uint32_t id, bool counted, struct moment no
 void lease_expire(struct sched *sched, struct moment now, struct effects *effects)
 {
     for (int i = 0; i < ENDINGS_MAX; i++) {
-        if (heap_first_time(&sched->lease_ends) > now.mono_us)
+        if (ends_first_mono_us(sched) > now.mono_us)
             return;
         if (!effects_reserve(effects, 1))
             return;
-        uint32_t id = heap_first(&sched->lease_ends);
+        uint32_t id = ends_first(sched);
         struct lease *lease = lease_at(sched, id);
         bool counted = !lease->unconfirmed;
         if (lease->session != SLAB_NONE)
@@ -341,7 +340,7 @@ enum status lease_touch(struct sched *sched, const struct event *event)
             return STATUS_BAD_TIME;
         lease_us = (int64_t)event->touch.lease_ms * US_PER_MS;
     }
-    heap_move(&sched->lease_ends, id, event->now.mono_us + lease_us);
+    ends_move(sched, id, event->now.mono_us + lease_us);
     return STATUS_OK;
 }
 
@@ -419,7 +418,7 @@ static enum status resume_leased(struct sched *sched, uint32_t slot, uint32_t se
     if (lease->number == number) {
         lease_move(sched, id, session);
         lease->unconfirmed = false;
-        heap_move(&sched->lease_ends, id, event->now.mono_us + lease->lease_us);
+        ends_move(sched, id, event->now.mono_us + lease->lease_us);
         return STATUS_OK;
     }
     if (!lease_reserve(sched, 1) || !effects_reserve(effects, 1))

@@ -89,17 +89,26 @@ struct pending {
 
 struct lease {
     uint64_t number;
-    uint64_t delivered_before; /* the highest that was delivered before it in this run; 0: none */
+    uint64_t delivered_before : 53; /* the highest, of this run, before it; 0: none */
+    bool unconfirmed : 1;           /* its session came back and has not announced it yet */
+    bool counts_lateness : 1;
+    bool is_taken : 1;   /* by a take, so it uses no credit */
+    bool is_in_line : 1; /* of ends, not in their heap */
     int64_t lateness_us;
     int64_t lease_us;
+    int64_t end_mono_us;
     uint32_t record;        /* SLAB_NONE: removed meanwhile */
     uint32_t session;       /* slot in `sessions`; SLAB_NONE: detached, or ended */
-    uint32_t next;          /* chain in `live` or `ended` */
-    uint32_t place;         /* in `lease_ends` */
     uint32_t before, after; /* in the session's list */
-    bool unconfirmed;       /* its session came back and has not announced it yet */
-    bool counts_lateness;
-    bool is_taken; /* by a take, so it uses no credit */
+    uint32_t sooner, later; /* in the line of ends */
+};
+_Static_assert(sizeof(struct lease) == 64, "a lease is a cache line");
+
+/* Leases in the order of their ends (sched_ends.c). */
+struct lease_line {
+    uint32_t first, last;
+    uint32_t count;
+    int64_t end_mono_us; /* what ends before it does not stand in the line */
 };
 
 /* --- sessions --------------------------------------------------------------------------------- */
@@ -196,7 +205,8 @@ struct sched {
     struct slab leases;
     struct table live;  /* by number */
     struct table ended; /* by record */
-    struct heap lease_ends;
+    struct lease_line lease_line;
+    struct heap lease_ends; /* of leases that are not in the line */
     struct slab sessions;
     uint32_t *session_slots; /* by the caller's number */
     uint32_t session_slot_room;
