@@ -165,6 +165,7 @@ static void take_reports(struct bench *bench)
     struct wire_reader reader;
     struct event event = {.kind = EVENT_REPORT, .session = 1};
     uint64_t leases[BATCH];
+    uint32_t slots[BATCH];
     uint32_t count = open_message(&reader, &bench->up, MESSAGE_REPORT);
     check(count <= BATCH, "count");
     for (uint32_t i = 0; i < count; i++) {
@@ -177,7 +178,7 @@ static void take_reports(struct bench *bench)
     wire_write_array(&bench->down, count);
     for (uint32_t i = 0; i < count; i++) {
         if (i % FETCH_MAX == 0)
-            sched_fetch_leases(bench->sched, leases, count, i);
+            sched_fetch_leases(bench->sched, leases, slots, count, i);
         event.report = &bench->reports[i];
         wire_write_int(&bench->down, step(bench, event));
     }

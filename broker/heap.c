@@ -348,6 +348,11 @@ static enum part find_first(const struct heap *heap, struct heap_node *node)
     return part;
 }
 
+static int64_t time_of(struct heap_node node)
+{
+    return (int64_t)(node.high >> 12);
+}
+
 uint32_t heap_first(const struct heap *heap)
 {
     struct heap_node node;
@@ -363,7 +368,7 @@ int64_t heap_first_time(const struct heap *heap)
     if (heap->count == 0)
         return TIME_US_NEVER;
     find_first(heap, &node);
-    return (int64_t)(node.high >> 12);
+    return time_of(node);
 }
 
 /* --- taking out ------------------------------------------------------------------------------- */
@@ -402,12 +407,14 @@ static void thin_run(struct heap *heap)
     }
 }
 
-uint32_t heap_pop(struct heap *heap)
+uint32_t heap_pop_until(struct heap *heap, int64_t most_us)
 {
     struct heap_node node;
     if (heap->count == 0)
         return SLAB_NONE;
     enum part part = find_first(heap, &node);
+    if (time_of(node) > most_us)
+        return SLAB_NONE;
     heap->count--;
     if (part == PART_SHELVES) {
         shelves_remove(&heap->shelves, heap->shelves.front_begin);
@@ -418,6 +425,11 @@ uint32_t heap_pop(struct heap *heap)
         thin_run(heap);
     }
     return node_item(node);
+}
+
+uint32_t heap_pop(struct heap *heap)
+{
+    return heap_pop_until(heap, TIME_US_NEVER);
 }
 
 void heap_remove(struct heap *heap, uint32_t item)

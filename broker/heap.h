@@ -74,6 +74,9 @@ int64_t heap_first_time(const struct heap *heap);
 /* Remove and return the first; SLAB_NONE when empty. */
 uint32_t heap_pop(struct heap *heap);
 
+/* The same if its time is `most_us` at most; SLAB_NONE also when it is later. */
+uint32_t heap_pop_until(struct heap *heap, int64_t most_us);
+
 /* Remove an item that is in this heap. */
 void heap_remove(struct heap *heap, uint32_t item);
 

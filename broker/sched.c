@@ -202,14 +202,15 @@ static uint32_t promote_group(struct sched *sched, struct moment now)
 {
     uint32_t slots[PROMOTIONS_GROUP];
     uint32_t count = 0;
-    while (count < PROMOTIONS_GROUP && heap_first_time(&sched->waiting) <= now.wall_us) {
-        slots[count] = heap_pop(&sched->waiting);
-        record_fetch(sched, slots[count++]);
+    while (count < PROMOTIONS_GROUP) {
+        uint32_t slot = heap_pop_until(&sched->waiting, now.wall_us);
+        if (slot == SLAB_NONE)
+            break;
+        slots[count++] = slot;
+        record_fetch(sched, slot);
     }
-    for (uint32_t i = 0; i < count; i++) {
-        record_move_to(sched, slots[i], PLACE_NOWHERE);
+    for (uint32_t i = 0; i < count; i++)
         record_make_ready(sched, slots[i]);
-    }
     return count;
 }
 

@@ -242,10 +242,11 @@ enum status sched_load_end(struct sched *sched, struct moment now);
 
 /* These leases are about to be stepped, in this order, and `at` is next, a multiple of FETCH_MAX:
  * what so many of them need of memory is asked for now, all of it together, instead of waited for
- * one by one; and what leads there for those behind them. Changes nothing. */
+ * one by one; and what leads there for those behind them. `slots` has room for as many, for what
+ * is learned on the way to the next call. Changes nothing. */
 enum { FETCH_MAX = 32 };
-void sched_fetch_leases(const struct sched *sched, const uint64_t *numbers, uint32_t count,
-                        uint32_t at);
+void sched_fetch_leases(const struct sched *sched, const uint64_t *numbers, uint32_t *slots,
+                        uint32_t count, uint32_t at);
 
 /* The same for tasks that are about to be viewed, with other effects among them. */
 void sched_fetch_tasks(const struct sched *sched, const struct effects *effects, size_t at);

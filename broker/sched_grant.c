@@ -77,6 +77,15 @@ static bool has_due(struct sched *sched, struct queue *queue, struct moment now)
     return false;
 }
 
+/* The first ready record, if it is due; SLAB_NONE. */
+static uint32_t pop_due(struct sched *sched, struct queue *queue, struct moment now)
+{
+    uint32_t slot = heap_pop_until(&queue->ready, now.wall_us);
+    if (slot == SLAB_NONE && has_due(sched, queue, now))
+        slot = heap_pop(&queue->ready);
+    return slot;
+}
+
 /* The first ready records, at most GROUP of them, fetched from memory together. Returns how many
  * were granted. */
 static uint32_t grant_group(struct sched *sched, struct queue *queue, uint32_t max,
@@ -84,9 +93,12 @@ static uint32_t grant_group(struct sched *sched, struct queue *queue, uint32_t m
 {
     uint32_t slots[GROUP];
     uint32_t count = 0, granted = 0;
-    while (count < GROUP && count < max && has_due(sched, queue, grant->now)) {
-        slots[count] = heap_pop(&queue->ready);
-        record_fetch(sched, slots[count++]);
+    while (count < GROUP && count < max) {
+        uint32_t slot = pop_due(sched, queue, grant->now);
+        if (slot == SLAB_NONE)
+            break;
+        slots[count++] = slot;
+        record_fetch(sched, slot);
     }
     bool has_room = count && reserve_tasks(sched, count, grant);
     for (uint32_t i = 0; i < count; i++) {

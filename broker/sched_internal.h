@@ -213,7 +213,8 @@ static inline void record_move_to(struct sched *sched, uint32_t slot, enum place
 void record_displace(struct sched *sched, uint32_t slot);
 /* From PLACE_NOWHERE to waiting or ready, by its due. */
 void record_schedule(struct sched *sched, uint32_t slot, int64_t due_us, struct moment now);
-/* From PLACE_NOWHERE to ready (or awaiting) with the due that it has. */
+/* From PLACE_NOWHERE, or out of the waiting heap, to ready (or awaiting) with the due that it has.
+ */
 void record_make_ready(struct sched *sched, uint32_t slot);
 /* From PLACE_NOWHERE. */
 void record_park(struct sched *sched, uint32_t slot, struct moment now);

@@ -253,7 +253,7 @@ void record_make_ready(struct sched *sched, uint32_t slot)
 {
     struct record *record = record_at(sched, slot);
     struct queue *queue = queue_of(sched, record);
-    assert(record->where == PLACE_NOWHERE);
+    assert(record->where == PLACE_NOWHERE || record->where == PLACE_WAITING);
     if (record->flags & FLAG_DIRTY) {
         record_set_flag(record, FLAG_AWAIT);
         record_move_to(sched, slot, PLACE_READY);

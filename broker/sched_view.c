@@ -32,39 +32,37 @@ FETCH void fetch_leases(const struct sched *sched, const uint64_t *numbers, size
     }
 }
 
-FETCH void fetch_records(const struct sched *sched, const uint64_t *numbers, size_t count,
-                         size_t from)
+FETCH void fetch_records(const struct sched *sched, const uint64_t *numbers, uint32_t *slots,
+                         size_t count, size_t from)
 {
     size_t end = group_end(from, count);
     for (size_t i = from; i < end; i++) {
-        uint32_t slot = leased_record(sched, numbers[i]);
-        if (slot != SLAB_NONE)
-            record_fetch(sched, slot);
+        slots[i] = leased_record(sched, numbers[i]);
+        if (slots[i] != SLAB_NONE)
+            record_fetch(sched, slots[i]);
     }
 }
 
 /* Of a body a report needs the header and the key. */
-FETCH void fetch_keys(const struct sched *sched, const uint64_t *numbers, size_t count, size_t from)
+FETCH void fetch_keys(const struct sched *sched, const uint32_t *slots, size_t count, size_t from)
 {
     size_t end = group_end(from, count);
-    for (size_t i = from; i < end; i++) {
-        uint32_t slot = leased_record(sched, numbers[i]);
-        if (slot != SLAB_NONE)
-            record_fetch_key(sched, slot);
-    }
+    for (size_t i = from; i < end; i++)
+        if (slots[i] != SLAB_NONE)
+            record_fetch_key(sched, slots[i]);
 }
 
-void sched_fetch_leases(const struct sched *sched, const uint64_t *numbers, uint32_t count,
-                        uint32_t at)
+void sched_fetch_leases(const struct sched *sched, const uint64_t *numbers, uint32_t *slots,
+                        uint32_t count, uint32_t at)
 {
     if (at == 0) {
         fetch_leases(sched, numbers, count, 0);
         fetch_leases(sched, numbers, count, FETCH_MAX);
-        fetch_records(sched, numbers, count, 0);
+        fetch_records(sched, numbers, slots, count, 0);
     }
     fetch_leases(sched, numbers, count, at + 2 * FETCH_MAX);
-    fetch_records(sched, numbers, count, at + FETCH_MAX);
-    fetch_keys(sched, numbers, count, at);
+    fetch_records(sched, numbers, slots, count, at + FETCH_MAX);
+    fetch_keys(sched, slots, count, at);
 }
 
 FETCH void fetch_task_records(const struct sched *sched, const struct effects *effects, size_t from)

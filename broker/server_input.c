@@ -222,7 +222,7 @@ static void step_item(struct server *server, const struct event *event)
 static void on_report(struct server *server, struct request *request)
 {
     uint64_t leases[ITEMS_MAX];
-    uint32_t count;
+    uint32_t slots[ITEMS_MAX], count;
     request->id = wire_read_uint(&request->reader);
     if (!input_items(server, request, item_report, &count))
         return;
@@ -232,7 +232,7 @@ static void on_report(struct server *server, struct request *request)
     output_begin_statuses(server, request, count);
     for (uint32_t i = 0; i < count; i++) {
         if (i % FETCH_MAX == 0) /* what the next reports are about is asked for together */
-            sched_fetch_leases(server->sched, leases, count, i);
+            sched_fetch_leases(server->sched, leases, slots, count, i);
         event.report = &server->items[i].report;
         step_item(server, &event);
     }

@@ -29,12 +29,13 @@ static void check(const struct story *story)
 /* As the server does before a batch: it changes nothing. */
 static void fetch(const struct story *story, const struct event *event)
 {
+    uint32_t slot;
     if (event->kind == EVENT_PUT)
         sched_fetch_keys(story->sched, event, &event->put.put->key, 1);
     if (event->kind == EVENT_SYNC_ITEM)
         sched_fetch_keys(story->sched, event, &event->sync_item.put->key, 1);
     if (event->kind == EVENT_REPORT)
-        sched_fetch_leases(story->sched, &event->report->name.lease, 1, 0);
+        sched_fetch_leases(story->sched, &event->report->name.lease, &slot, 1, 0);
 }
 
 static enum status step(struct story *story, struct event *event)
