@@ -1,7 +1,8 @@
 /* store_lmdb_gather.c - reads the journal and keeps the newest state of each record.
  *
- * Sorted by number with a radix sort, which keeps the order of equal ones: the journal's order, so
- * the last of each number is the newest.
+ * Numbers that lie close together, as they do unless most records were removed, name a place in a
+ * table of who is the newest. Others are sorted by a radix sort, which keeps the order of equal
+ * ones: the journal's order, so the last of each number is the newest.
  */
 #include "store_lmdb.h"
 
@@ -12,7 +13,14 @@
 
 #include "segment.h"
 
-enum { DIGIT_BITS = 8, DIGITS = 1 << DIGIT_BITS, STATES_ROOM_FIRST = 1 << SEGMENT_BITS(16) };
+enum {
+    DIGIT_BITS = 8,
+    DIGITS = 1 << DIGIT_BITS,
+    STATES_ROOM_FIRST = 1 << SEGMENT_BITS(16),
+    SPREAD_MAX = 8,  /* numbers to a state: a table of them has no more bytes than the states */
+    PICK_AHEAD = 16, /* states asked for before they are picked */
+};
+#define NOBODY UINT32_MAX
 
 void store_lmdb_states_release(struct store_lmdb_states *states)
 {
@@ -37,22 +45,22 @@ static void sort_digit(const struct store_state *from, struct store_state *to, s
         to[starts[from[i].number >> shift & (DIGITS - 1)]++] = from[i];
 }
 
-static bool sort(struct store_lmdb_states *states)
+static void exchange(struct store_lmdb_states *states)
+{
+    struct store_state *other = states->other;
+    states->other = states->states;
+    states->states = other;
+}
+
+static void sort(struct store_lmdb_states *states)
 {
     uint64_t all = 0;
     for (size_t i = 0; i < states->count; i++)
         all |= states->states[i].number;
-    if (!states->other)
-        states->other = malloc(states->room * sizeof(*states->other));
-    if (!states->other)
-        return false;
     for (unsigned shift = 0; shift < 64 && all >> shift; shift += DIGIT_BITS) {
         sort_digit(states->states, states->other, states->count, shift);
-        struct store_state *sorted = states->other;
-        states->other = states->states;
-        states->states = sorted;
+        exchange(states);
     }
-    return true;
 }
 
 static void keep_newest(struct store_lmdb_states *states)
@@ -67,17 +75,72 @@ static void keep_newest(struct store_lmdb_states *states)
     states->count = kept;
 }
 
+/* Copies the states that the table names, in the order of their numbers. */
+static void pick(struct store_lmdb_states *states, const uint32_t *newest, size_t numbers)
+{
+    size_t picked = 0;
+    for (size_t i = 0; i < numbers; i++) {
+        if (i + PICK_AHEAD < numbers && newest[i + PICK_AHEAD] != NOBODY)
+            __builtin_prefetch(&states->states[newest[i + PICK_AHEAD]]);
+        if (newest[i] != NOBODY)
+            states->other[picked++] = states->states[newest[i]];
+    }
+    exchange(states);
+    states->count = picked;
+}
+
+/* The range of their numbers, when it is small enough for a table. */
+static bool are_close(const struct store_lmdb_states *states, uint64_t *least, size_t *numbers)
+{
+    uint64_t most = 0;
+    *least = UINT64_MAX;
+    for (size_t i = 0; i < states->count; i++) {
+        uint64_t number = states->states[i].number;
+        *least = number < *least ? number : *least;
+        most = number > most ? number : most;
+    }
+    *numbers = (size_t)(most - *least) + 1;
+    return states->count < NOBODY && (most - *least) / SPREAD_MAX < states->count;
+}
+
+/* False: no memory, nothing changed. */
+static bool pick_newest(struct store_lmdb_states *states, uint64_t least, size_t numbers)
+{
+    uint32_t *newest = malloc(numbers * sizeof(*newest));
+    if (!newest)
+        return false;
+    memset(newest, 0xff, numbers * sizeof(*newest)); /* NOBODY */
+    for (size_t i = 0; i < states->count; i++)
+        newest[states->states[i].number - least] = (uint32_t)i;
+    pick(states, newest, numbers);
+    free(newest);
+    return true;
+}
+
+/* By number, the newest of each. There is at least one. False: no memory, nothing changed. */
+static bool reduce(struct store_lmdb_states *states)
+{
+    uint64_t least;
+    size_t numbers;
+    if (!states->other)
+        states->other = malloc(states->room * sizeof(*states->other));
+    if (!states->other)
+        return false;
+    if (are_close(states, &least, &numbers))
+        return pick_newest(states, least, numbers);
+    sort(states);
+    keep_newest(states);
+    return true;
+}
+
 /* When the room is used up the older states of each record go first, so that a long journal of few
  * records needs little. What was sorted before stays in front, where it is the older. */
 static bool make_room(struct store_lmdb_states *states, size_t count)
 {
     if (states->count + count <= states->room)
         return true;
-    if (states->count) {
-        if (!sort(states))
-            return false;
-        keep_newest(states);
-    }
+    if (states->count && !reduce(states))
+        return false;
     if (states->room && states->count <= states->room / 2)
         return true;
     size_t room = states->room ? states->room * 4 : STATES_ROOM_FIRST;
@@ -103,12 +166,10 @@ bool store_lmdb_states_add(struct store_lmdb_states *states, const struct store_
 
 bool store_lmdb_states_finish(struct store_lmdb_states *states)
 {
-    bool is_sorted = !states->count || sort(states);
-    if (is_sorted)
-        keep_newest(states);
+    bool is_reduced = !states->count || reduce(states);
     free(states->other);
     states->other = NULL;
-    return is_sorted;
+    return is_reduced;
 }
 
 /* --- reading --------------------------------------------------------------------------------- */
