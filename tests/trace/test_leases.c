@@ -78,6 +78,41 @@ static void a_touched_lease_lives_on(void **state)
     EXPECT(STATUS_GONE, story_touch(story, A, &task, 30000));
 }
 
+static void take_for(struct story *story, const char *key, uint32_t lease_s)
+{
+    EXPECT(STATUS_OK, TAKE(story, CLIENT, .detached = true, .lease_ms = lease_s * 1000));
+    story_take_task(story, CLIENT, key);
+}
+
+static void leases_of_any_length_end_in_order_and_equal_ends_in_that_of_their_begin(void **state)
+{
+    static const char *const keys[] = {"a", "b", "c", "d", "e"};
+    struct story *story = *state;
+    HELLO(story, CLIENT);
+    for (int i = 0; i < 5; i++)
+        PUT(story, keys[i]);
+    take_for(story, "a", 60); /* ends at 60 s */
+    story_pass_s(story, 5);
+    take_for(story, "b", 60); /* 65 */
+    story_pass_s(story, 5);
+    take_for(story, "c", 60); /* 70 */
+    story_pass_s(story, 25);
+    take_for(story, "d", 30); /* 65 */
+    story_pass_s(story, 1);
+    take_for(story, "e", 10); /* 46 */
+    story_pass_s(story, 10);
+    EXPECT_RECORD(story, "e", RECORD_READY, 0);
+    EXPECT_RECORD(story, "a", RECORD_LEASED, 0);
+    story_pass_s(story, 19);
+    EXPECT_RECORD(story, "c", RECORD_LEASED, 0);
+    take_for(story, "e", 60);
+    take_for(story, "a", 60);
+    take_for(story, "b", 60);
+    take_for(story, "d", 60);
+    story_pass_s(story, 5);
+    take_for(story, "c", 60);
+}
+
 static void what_is_given_back_unbegun_is_ready_and_nothing_is_counted(void **state)
 {
     struct story *story = *state;
@@ -231,6 +266,7 @@ int main(void)
         STORY(a_report_puts_it_back_with_its_next_time),
         STORY(a_lease_that_runs_out_is_cancelled_and_the_record_is_ready_at_once),
         STORY(a_touched_lease_lives_on),
+        STORY_WITH_MEMORY(leases_of_any_length_end_in_order_and_equal_ends_in_that_of_their_begin),
         STORY(what_is_given_back_unbegun_is_ready_and_nothing_is_counted),
         STORY(what_is_given_back_begun_counts_as_a_crash),
         STORY(a_task_that_could_not_be_delivered_was_never_out),
