@@ -109,6 +109,28 @@ static int64_t next_wall_us(const struct server *server)
     return due_us > least_us ? due_us : least_us;
 }
 
+/* To be woken takes a processor that idled, and knows nothing any more, about as long as the turn
+ * that follows. So after a pause the timer fires a little ahead, and the rest is waited out awake;
+ * not when there is nobody to hand out to. */
+static int64_t wake_us(struct server *server, int64_t wall_us)
+{
+    bool is_ahead = wall_us != TIME_US_NEVER &&
+                    wall_us - server->now.wall_us >= DUE_AHEAD_PAUSE_US &&
+                    !sched_is_saturated(server->sched);
+    server->awaited_us = is_ahead ? wall_us : 0;
+    return is_ahead ? wall_us - DUE_AHEAD_US : wall_us;
+}
+
+static void wait_out(struct server *server)
+{
+    for (int i = 0; i < DUE_AHEAD_LOOKS_MAX; i++) {
+        int64_t left_us = server->awaited_us - server->now.wall_us;
+        if (left_us <= 0 || left_us > DUE_AHEAD_US) /* the clock may have been set */
+            break;
+        look_at_clocks(server);
+    }
+}
+
 static int wait_ms(struct server *server, bool is_busy)
 {
     int64_t mono_us = next_mono_us(server);
@@ -118,6 +140,7 @@ static int wait_ms(struct server *server, bool is_busy)
     server->planned_mono_us = is_busy ? server->now.mono_us : mono_us;
     if (is_busy)
         return 0;
+    wall_us = wake_us(server, wall_us);
     arm(&server->wall_timer, TFD_TIMER_CANCEL_ON_SET, wall_timer_us(&server->wall, wall_us));
     arm(&server->mono_timer, 0, mono_us);
     return server->workers.suspect_count ? 1 : -1;
@@ -137,11 +160,14 @@ static void wait_for_something(struct server *server, bool is_busy)
         [POLL_GUARD] = {.fd = guard_fd(server), .events = POLLIN},
         [POLL_STORE] = {.fd = store_fd(server->store), .events = POLLIN}, /* -1: passed over */
     };
-    if (poll(fds, sizeof(fds) / sizeof(fds[0]), wait_ms(server, is_busy)) < 0)
+    int count = poll(fds, sizeof(fds) / sizeof(fds[0]), wait_ms(server, is_busy));
+    if (count < 0)
         return;
     look_at_clocks(server); /* the wait may have been long, and what follows counts from here */
     if (fds[POLL_WALL].revents)
         disarm(&server->wall_timer);
+    if (fds[POLL_WALL].revents && count == 1)
+        wait_out(server);
     if (fds[POLL_MONO].revents)
         disarm(&server->mono_timer);
     if (fds[POLL_MONITOR].revents || server->monitor_has_more)

@@ -34,6 +34,9 @@ enum {
     PACE_BUSY_STATES = 256,
     DUE_GAP_US = 100,             /* between two turns that only something due has caused */
     DUE_GAP_SATURATED_US = 10000, /* the same while nobody has credit */
+    DUE_AHEAD_US = 60,            /* so much before it is due the broker wakes, */
+    DUE_AHEAD_PAUSE_US = 6000,    /* when it sleeps for so long: a hundredth of it at most, and */
+    DUE_AHEAD_LOOKS_MAX = 10000,  /* so many looks, should the clock stand still */
     DESCRIPTORS_KEPT = 384,       /* for files, and for connections until they are cut */
     EVENTS_MAX = 4096,            /* of connections, looked at together */
     MISTAKES_MAX = 3,             /* malformed messages before a connection is cut */
@@ -142,6 +145,7 @@ struct server {
     int64_t clock_step_us; /* how far the wall clock was set when it was set last; 0: never */
     int64_t clock_step_mono_us;
     int64_t turn_began_mono_us;
+    int64_t awaited_us; /* due then by the wall clock, and waited out awake; 0: no such thing */
     int64_t planned_mono_us; /* when the wait should have ended at the latest */
 
     struct answers filling;    /* of changes since the last seal */

@@ -1,7 +1,12 @@
 #include "duty.h"
 
 #include <assert.h>
-#include <time.h>
+#include <errno.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+/* Of a tick, which is less than a second. */
+#define TICK_NS (DUTY_TICK_MS * 1000000L)
 
 enum duty_holder {
     DUTY_OWN,
@@ -11,24 +16,22 @@ enum duty_holder {
 
 bool duty_init(struct duty *duty)
 {
-    pthread_condattr_t attributes;
     atomic_init(&duty->holder, DUTY_OWN);
     atomic_init(&duty->visits, 0);
     atomic_init(&duty->is_wanted, false);
     atomic_init(&duty->is_sleeping, false);
-    duty->is_given_up = false;
-    if (pthread_condattr_init(&attributes))
+    atomic_init(&duty->is_given_up, false);
+    duty->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+    if (duty->timer_fd < 0)
         return false;
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    bool is_made = pthread_cond_init(&duty->changed, &attributes) == 0;
-    pthread_condattr_destroy(&attributes);
-    if (is_made)
-        pthread_mutex_init(&duty->lock, NULL);
-    return is_made;
+    pthread_mutex_init(&duty->lock, NULL);
+    pthread_cond_init(&duty->changed, NULL);
+    return true;
 }
 
 void duty_release(struct duty *duty)
 {
+    close(duty->timer_fd);
     pthread_cond_destroy(&duty->changed);
     pthread_mutex_destroy(&duty->lock);
 }
@@ -70,6 +73,17 @@ void duty_take(struct duty *duty)
     unlock(duty);
 }
 
+/* The first tick comes after so many nanoseconds, the others follow; 0: no more ticks. */
+static void set_ticks(struct duty *duty, long first_ns)
+{
+    const struct itimerspec ticks = {
+        .it_value.tv_nsec = first_ns,
+        .it_interval.tv_nsec = first_ns ? TICK_NS : 0,
+    };
+    int error = timerfd_settime(duty->timer_fd, 0, &ticks, NULL);
+    assert(error == 0);
+}
+
 /* Either this sees that the other sleeps, or the other, which looks once more before it does, sees
  * that the caller has left. */
 void duty_leave(struct duty *duty)
@@ -77,21 +91,14 @@ void duty_leave(struct duty *duty)
     atomic_fetch_add(&duty->visits, 1);
     bool was_in = change(duty, DUTY_CALLER_IN, DUTY_CALLER_OUT);
     assert(was_in);
-    if (!atomic_load(&duty->is_sleeping))
-        return;
-    lock(duty);
-    atomic_store(&duty->is_sleeping, false);
-    pthread_cond_broadcast(&duty->changed);
-    unlock(duty);
+    if (atomic_load(&duty->is_sleeping) && atomic_exchange(&duty->is_sleeping, false))
+        set_ticks(duty, TICK_NS);
 }
 
 void duty_give_up(struct duty *duty)
 {
-    lock(duty);
-    duty->is_given_up = true;
-    atomic_store(&duty->is_sleeping, false);
-    pthread_cond_broadcast(&duty->changed);
-    unlock(duty);
+    atomic_store(&duty->is_given_up, true);
+    set_ticks(duty, 1);
 }
 
 /* --- the own thread's side -------------------------------------------------------------------- */
@@ -101,27 +108,22 @@ bool duty_is_wanted(struct duty *duty)
     return atomic_load(&duty->is_wanted);
 }
 
-/* With the lock held, as are the others. */
+/* A tick, or one that passed meanwhile. */
 static void pass_tick(struct duty *duty)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += DUTY_TICK_MS * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_nsec -= 1000000000L;
-        until.tv_sec++;
-    }
-    pthread_cond_timedwait(&duty->changed, &duty->lock, &until);
+    uint64_t ticks;
+    while (read(duty->timer_fd, &ticks, sizeof(ticks)) < 0) /* until a tick: signals are blocked */
+        assert(errno == EINTR);
 }
 
-/* The caller waits for work, and has for a tick: nothing is to be seen until it leaves. */
+/* The caller waits for work, and has for a tick: nothing is to be seen until it leaves. The ticks
+ * end before that can be seen, so none that the caller begins is lost. */
 static void sleep_while_in(struct duty *duty)
 {
+    set_ticks(duty, 0);
     atomic_store(&duty->is_sleeping, true);
-    if (atomic_load(&duty->holder) != DUTY_CALLER_IN)
-        atomic_store(&duty->is_sleeping, false);
-    while (atomic_load(&duty->is_sleeping)) /* until the caller leaves, or gives up */
-        pthread_cond_wait(&duty->changed, &duty->lock);
+    if (atomic_load(&duty->holder) != DUTY_CALLER_IN && atomic_exchange(&duty->is_sleeping, false))
+        set_ticks(duty, TICK_NS);
 }
 
 /* Returns when the caller has been away for a whole tick, or has given up. */
@@ -129,17 +131,18 @@ static void watch(struct duty *duty)
 {
     unsigned seen = atomic_load(&duty->visits);
     bool has_duty = false;
+    set_ticks(duty, TICK_NS);
     while (!has_duty) {
-        if (!duty->is_given_up)
-            pass_tick(duty);
+        pass_tick(duty);
         unsigned visits = atomic_load(&duty->visits);
-        bool is_still = visits == seen || duty->is_given_up;
+        bool is_still = visits == seen || atomic_load(&duty->is_given_up);
         seen = visits;
         if (is_still && atomic_load(&duty->holder) == DUTY_CALLER_IN)
             sleep_while_in(duty);
         else if (is_still)
             has_duty = change(duty, DUTY_CALLER_OUT, DUTY_OWN);
     }
+    set_ticks(duty, 0);
 }
 
 void duty_hand_over(struct duty *duty)
@@ -148,6 +151,6 @@ void duty_hand_over(struct duty *duty)
     atomic_store(&duty->is_wanted, false);
     atomic_store(&duty->holder, DUTY_CALLER_IN);
     pthread_cond_broadcast(&duty->changed);
-    watch(duty);
     unlock(duty);
+    watch(duty);
 }

@@ -12,8 +12,10 @@
  *                 a tick without a visit, or duty_give_up
  *
  * Its own thread looks once a tick while the caller comes and goes, and sleeps while the caller
- * waits: an idle worker is woken by nothing but its heartbeats. Whoever has the duty may use link
- * and session, and sees all that the other did with them before. One caller's thread at a time.
+ * waits: an idle worker is woken by nothing but its heartbeats. A caller that leaves starts the
+ * ticks, by a timer: to wake the other thread would come between it and its task. Whoever has the
+ * duty may use link and session, and sees all that the other did with them before. One caller's
+ * thread at a time.
  */
 #ifndef EVERDUE_WORKER_DUTY_H
 #define EVERDUE_WORKER_DUTY_H
@@ -30,13 +32,14 @@ struct duty {
     atomic_int holder; /* enum duty_holder, in duty.c */
     atomic_uint visits;
     atomic_bool is_wanted;   /* by the caller */
-    atomic_bool is_sleeping; /* its own thread, until the caller leaves */
-    pthread_mutex_t lock;
+    atomic_bool is_sleeping; /* its own thread, without ticks, until the caller leaves */
+    atomic_bool is_given_up;
+    int timer_fd;
+    pthread_mutex_t lock; /* of the hand-over alone */
     pthread_cond_t changed;
-    bool is_given_up; /* with the lock */
 };
 
-/* It is the own thread's. False: no memory. */
+/* It is the own thread's. False: no descriptor. */
 bool duty_init(struct duty *duty);
 void duty_release(struct duty *duty);
 
