@@ -23,11 +23,13 @@ from .curve import Curve
 from .errors import BadResult, NoNext, NotAllowed
 from .leases import LeaseBook
 from .log import Log
+from .pace import Pace
 from .records import Task
 
 # Exit statuses, those of everdue-worker and sysexits.
 STOPPED, OUR_BUG, TIMED_OUT, OTHER_VERSION, NOT_ALLOWED, MISTAKE = 0, 70, 75, 76, 77, 78
-CREDIT = 16       # of a process whose handler gets one task a call
+CREDIT = 16       # of a process whose handler gets one task a call; where it begins,
+CREDIT_MOST = 1024  # and how far it grows with what is finished, unless it is given
 LAST_WORDS_S = 2.0
 
 
@@ -57,7 +59,9 @@ class Agent:
         self.handler, self.options, self.log = handler, options, options.log
         self.batch = handler.batch
         self.every_us = options.every_us or handler.every_us
-        credit = options.credit or handler.credit or max(CREDIT, 2 * handler.batch)
+        given = options.credit or handler.credit
+        credit = given or max(CREDIT, 2 * handler.batch)
+        self.pace = Pace(credit, credit if given else CREDIT_MOST)
         self.book = LeaseBook(options.run_s_max)
         self.connection = Connection(
             options.endpoint, queues=options.queues, credit=credit, lease_ms=options.lease_ms,
@@ -203,8 +207,9 @@ class Agent:
             fds = [self.wake_fd] + ([] if self.control_fd is None else [self.control_fd])
             self.connection.turn(max(0.0, self.next_s() - now_s), fds)
             self.read_control()
-            self.collect()
+            self.pace.finish(self.collect())
             self.hand_over()
+            self.follow_pace(time.monotonic())
             self.watch(time.monotonic())
         self.connection.close()
 
@@ -218,7 +223,8 @@ class Agent:
         running = self.running
         run_end_s = running[0].begun_s + self.options.run_s_max if running else float("inf")
         # A run may begin while this thread waits: look at the clock a few times in each limit.
-        return min(run_end_s, self.stop_end_s, time.monotonic() + self.options.run_s_max / 4)
+        return min(run_end_s, self.stop_end_s, self.pace.next_s(),
+                   time.monotonic() + self.options.run_s_max / 4)
 
     def read_control(self) -> None:
         if self.is_woken:
@@ -238,12 +244,32 @@ class Agent:
         for _ in range(max(1, len(said))):
             self.ask_to_stop()
 
-    def collect(self) -> None:
-        """What the handler has done."""
+    def collect(self) -> int:
+        """What the handler has done; how many reports."""
+        count = 0
         while self.items:
             self.book.report(*self.items.popleft())
+            count += 1
         while self.returns:
             self.book.give_back(self.returns.popleft(), False)
+        return count
+
+    def follow_pace(self, now_s: float) -> None:
+        """Ask for what the handler finishes, and give back what is held beyond that."""
+        if self.stop_asked or self.pace.most <= self.pace.least:
+            return
+        if not self.connection.is_open:
+            self.pace.begin(now_s)
+            self.connection.credit = self.pace.credit  # HELLO says it
+            return
+        before = self.connection.credit
+        credit = self.pace.let_pass(now_s, bool(self.queue or self.running))
+        if credit != before:
+            self.connection.set_credit(credit)
+        if credit < before:
+            with self.condition:
+                while self.queue and len(self.queue) + len(self.running) > credit:
+                    self.book.give_back(self.queue.pop(), False)
 
     def hand_over(self) -> None:
         """What has arrived, to the handler, or back when this worker stops."""

@@ -37,8 +37,8 @@ def handler(function: Callable | None = None, *, every: values.Duration | None =
 
     every: the next time of a record for which neither result nor record name one. batch: call the
     function with a list of at most so many tasks; it returns None, or a result for each. credit:
-    how many records a process holds at most. queue: where the work comes from. Options of the
-    command line win.
+    how many records a process holds at most (by what it finishes). queue: where the work comes
+    from. Options of the command line win.
     """
     def wrap(function: Callable) -> Handler:
         if batch < 0 or batch > wire.ITEMS_MAX:
