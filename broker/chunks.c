@@ -31,19 +31,19 @@ static bool add_segment(struct chunks *chunks)
 
 bool chunks_reserve(struct chunks *chunks, uint32_t count)
 {
-    while ((uint64_t)chunks->segment_count << CHUNKS_SEGMENT_BITS < count)
+    if (count > CHUNKS_MAX - chunks->reserved)
+        return false;
+    while (chunks->segment_count << CHUNKS_SEGMENT_BITS < chunks->reserved + count)
         if (!add_segment(chunks))
             return false;
+    chunks->reserved += count;
     return true;
 }
 
-uint32_t chunks_set_aside(struct chunks *chunks, uint32_t count)
+void chunks_unreserve(struct chunks *chunks, uint32_t count)
 {
-    uint32_t first = chunks->used_end;
-    assert((first & (CHUNKS_SEGMENT_CHUNKS - 1)) + count <= CHUNKS_SEGMENT_CHUNKS);
-    assert((uint64_t)chunks->segment_count << CHUNKS_SEGMENT_BITS >= first + count);
-    chunks->used_end += count;
-    return first << CHUNK_BITS;
+    assert(count <= chunks->reserved);
+    chunks->reserved -= count;
 }
 
 static uint32_t *before(const struct chunks *chunks, uint32_t id)
@@ -54,8 +54,9 @@ static uint32_t *before(const struct chunks *chunks, uint32_t id)
 static uint32_t take_chunk(struct chunks *chunks)
 {
     uint32_t id = chunks->free_first;
+    assert(chunks->used_end - chunks->free_count < chunks->reserved);
     if (chunks->free_count == 0)
-        return chunks_set_aside(chunks, 1) >> CHUNK_BITS;
+        return chunks->used_end++;
     chunks->free_first = *before(chunks, id);
     chunks->free_count--;
     return id;

@@ -5,6 +5,9 @@
  * Nodes of a pile are in no order: one is added behind the last, and where one is taken out the
  * last takes its place; so a pile has no gaps, and only its last chunk is not full. A node is named
  * by its position in the pool. What a chunk holds is never moved, and growing never copies.
+ *
+ * Several users share a pool: what one gives back another takes, so the pool is as large as what
+ * all of them had at one time. Each reserves for itself, so no piling fails.
  */
 #ifndef EVERDUE_CHUNKS_H
 #define EVERDUE_CHUNKS_H
@@ -21,6 +24,8 @@ enum {
     CHUNKS_SEGMENT_BITS = SEGMENT_BITS_OR(8, 2), /* chunks of one allocation */
     CHUNKS_SEGMENT_CHUNKS = 1 << CHUNKS_SEGMENT_BITS,
     CHUNKS_ALIGNMENT = 64, /* a cache line: four nodes of a chunk share one */
+    CHUNKS_POSITION_BITS = 29,
+    CHUNKS_MAX = 1 << (CHUNKS_POSITION_BITS - CHUNK_BITS),
 };
 
 /* One allocation. */
@@ -33,6 +38,7 @@ struct chunks {
     struct chunks_segment **segments;
     uint32_t segment_count;
     uint32_t segment_room;
+    uint32_t reserved;   /* chunks, of all users */
     uint32_t used_end;   /* chunks below were given out at least once */
     uint32_t free_count; /* of those */
     uint32_t free_first;
@@ -46,12 +52,12 @@ struct pile {
 /* Zeroed chunks are an empty pool, a zeroed pile is an empty one. */
 void chunks_release(struct chunks *chunks);
 
-/* Room for `count` chunks in all. On failure false, nothing changed. */
+/* Room for `count` chunks beside what was reserved before. On failure (memory, or more than
+ * CHUNKS_MAX) false, nothing changed. */
 bool chunks_reserve(struct chunks *chunks, uint32_t count);
 
-/* Sets the next `count` chunks aside, which nobody had yet: they are adjacent within a segment.
- * Returns the position of the first node. */
-uint32_t chunks_set_aside(struct chunks *chunks, uint32_t count);
+/* So many that were reserved are not needed any more. */
+void chunks_unreserve(struct chunks *chunks, uint32_t count);
 
 static inline struct heap_node *chunks_at(const struct chunks *chunks, uint32_t position)
 {

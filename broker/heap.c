@@ -9,10 +9,10 @@
 
 #define SERIAL_MAX (((uint64_t)1 << 44) - 1)
 
-void heap_init(struct heap *heap, struct slab *items)
+void heap_init(struct heap *heap, struct slab *items, struct chunks *chunks)
 {
     memset(heap, 0, sizeof(*heap));
-    shelves_init(&heap->shelves, items);
+    shelves_init(&heap->shelves, items, chunks);
     heap->items = items;
 }
 
@@ -27,7 +27,7 @@ void heap_release(struct heap *heap)
     free(heap->ranks);
     run_release(&heap->run);
     shelves_release(&heap->shelves);
-    heap_init(heap, heap->items);
+    heap_init(heap, heap->items, heap->shelves.chunks);
 }
 
 static void set(struct heap *heap, uint32_t position, struct entry entry)
@@ -417,7 +417,7 @@ uint32_t heap_pop_until(struct heap *heap, int64_t most_us)
         return SLAB_NONE;
     heap->count--;
     if (part == PART_SHELVES) {
-        shelves_remove(&heap->shelves, heap->shelves.front_begin);
+        shelves_remove_first(&heap->shelves);
     } else if (part == PART_TREE) {
         tree_remove(heap, ROOT);
     } else {

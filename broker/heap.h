@@ -47,7 +47,9 @@ struct heap {
     uint64_t serial;    /* arrivals so far; saturates at 2^44 - 1, then ties go by item */
 };
 
-void heap_init(struct heap *heap, struct slab *items);
+/* Both borrowed. Heaps that share the pool of chunks have as much of it in all as they had at one
+ * time. */
+void heap_init(struct heap *heap, struct slab *items, struct chunks *chunks);
 void heap_release(struct heap *heap);
 
 /* Make room for `count` nodes in all. On failure (memory, or more than HEAP_NODES_MAX) returns
@@ -110,7 +112,7 @@ void heap_walk_end(struct heap_walk *walk);
 uint32_t heap_peek(const struct heap *heap, uint32_t *items, uint32_t max);
 
 /* All that must hold, at a cost of O(count): for tests and the simulator. What does not is said in
- * `*what`. */
-bool heap_check(const struct heap *heap, const char **what);
+ * `*what`; `*chunk_count` grows as in shelves_check. */
+bool heap_check(const struct heap *heap, uint32_t *chunk_count, const char **what);
 
 #endif

@@ -35,10 +35,11 @@ static bool check_run(const struct heap *heap, const char **what)
     return true;
 }
 
-bool heap_check(const struct heap *heap, const char **what)
+bool heap_check(const struct heap *heap, uint32_t *chunk_count, const char **what)
 {
     HOLDS(heap->count == heap->tree_count + heap->run.count + heap->shelves.count,
           "a heap is miscounted");
     HOLDS(heap->count <= heap->room, "more nodes than room");
-    return check_tree(heap, what) && check_run(heap, what) && shelves_check(&heap->shelves, what);
+    return check_tree(heap, what) && check_run(heap, what) &&
+           shelves_check(&heap->shelves, chunk_count, what);
 }

@@ -84,15 +84,15 @@ struct sched *sched_new(const struct sched_settings *settings)
     sched->rows = rows;
     slab_init_placed(&sched->records, sizeof(struct record), offsetof(struct record, place));
     table_init(&sched->keys, &sched->records);
-    heap_init(&sched->waiting, &sched->records);
+    heap_init(&sched->waiting, &sched->records, &sched->chunks);
     slab_init(&sched->leases, sizeof(struct lease));
     table_init(&sched->live, &sched->leases);
     table_init(&sched->ended, &sched->leases);
     ends_init(sched);
     slab_init(&sched->sessions, sizeof(struct session));
-    heap_init(&sched->session_ends, &sched->sessions);
+    heap_init(&sched->session_ends, &sched->sessions, &sched->chunks);
     slab_init(&sched->takes, sizeof(struct take_wait));
-    heap_init(&sched->take_ends, &sched->takes);
+    heap_init(&sched->take_ends, &sched->takes, &sched->chunks);
     slab_init(&sched->pendings, sizeof(struct pending));
     table_init(&sched->pending_of, &sched->pendings);
     sched->next_number = 1;
@@ -135,6 +135,7 @@ void sched_destroy(struct sched **self)
     heap_release(&sched->lease_ends);
     heap_release(&sched->session_ends);
     heap_release(&sched->take_ends);
+    chunks_release(&sched->chunks);
     table_release(&sched->keys);
     table_release(&sched->live);
     table_release(&sched->ended);

@@ -72,7 +72,8 @@ static bool check_room(const struct sched *sched, const char **what)
     return true;
 }
 
-static bool check_queue(const struct queue *queue, const uint64_t *counts, const char **what)
+static bool check_queue(const struct queue *queue, const uint64_t *counts, uint32_t *chunks,
+                        const char **what)
 {
     for (int where = PLACE_WAITING; where < PLACE_COUNT; where++)
         HOLDS(queue->counts[where] == counts[where], "a queue's records are miscounted");
@@ -80,12 +81,13 @@ static bool check_queue(const struct queue *queue, const uint64_t *counts, const
     HOLDS(queue->parked.count == queue->counts[PLACE_PARKED], "parked ones are miscounted");
     HOLDS(queue_records(queue) == queue->totals.created - queue->totals.removed,
           "records are not created - removed");
-    return heap_check(&queue->ready, what) && heap_check(&queue->parked, what);
+    return heap_check(&queue->ready, chunks, what) && heap_check(&queue->parked, chunks, what);
 }
 
 bool sched_check(const struct sched *sched, const char **what)
 {
     uint64_t waiting = 0;
+    uint32_t chunks = 0;
     for (uint32_t i = 0; i < sched->queue_count; i++) {
         uint64_t counts[PLACE_COUNT] = {0};
         for (uint32_t slot = 0; slot < sched->records.used_end; slot++) {
@@ -96,13 +98,16 @@ bool sched_check(const struct sched *sched, const char **what)
             if (!check_record(sched, slot, what))
                 return false;
         }
-        if (!check_queue(sched->queues[i], counts, what))
+        if (!check_queue(sched->queues[i], counts, &chunks, what))
             return false;
         waiting += counts[PLACE_WAITING];
     }
     HOLDS(waiting == sched->waiting.count, "waiting ones are miscounted");
-    if (!heap_check(&sched->waiting, what) || !ends_check(sched, what))
+    if (!heap_check(&sched->waiting, &chunks, what) ||
+        !heap_check(&sched->session_ends, &chunks, what) ||
+        !heap_check(&sched->take_ends, &chunks, what) || !ends_check(sched, &chunks, what))
         return false;
+    HOLDS(chunks == sched->chunks.used_end - sched->chunks.free_count, "a chunk is lost");
     return check_sessions(sched, what) && check_room(sched, what) &&
            bodies_check(&sched->bodies, what);
 }

@@ -41,7 +41,7 @@ static void line_remove(struct sched *sched, uint32_t id)
 
 void ends_init(struct sched *sched)
 {
-    heap_init(&sched->lease_ends, &sched->leases);
+    heap_init(&sched->lease_ends, &sched->leases, &sched->chunks);
     sched->lease_line = (struct lease_line){.first = SLAB_NONE, .last = SLAB_NONE};
 }
 
@@ -101,7 +101,7 @@ uint32_t ends_first(const struct sched *sched)
     return is_in_line ? sched->lease_line.first : heap_first(&sched->lease_ends);
 }
 
-bool ends_check(const struct sched *sched, const char **what)
+bool ends_check(const struct sched *sched, uint32_t *chunk_count, const char **what)
 {
     const struct lease_line *line = &sched->lease_line;
     int64_t before_us = 0;
@@ -118,5 +118,5 @@ bool ends_check(const struct sched *sched, const char **what)
     *what = "the line of leases is not what its ends and its count say";
     if (line->last != before || line->count != count || before_us > line->end_mono_us)
         return false;
-    return heap_check(&sched->lease_ends, what);
+    return heap_check(&sched->lease_ends, chunk_count, what);
 }

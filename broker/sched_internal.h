@@ -291,7 +291,7 @@ uint32_t ends_first(const struct sched *sched);
 /* When; TIME_US_NEVER. */
 int64_t ends_first_mono_us(const struct sched *sched);
 /* All that must hold. */
-bool ends_check(const struct sched *sched, const char **what);
+bool ends_check(const struct sched *sched, uint32_t *chunk_count, const char **what);
 
 /* --- sched_session.c -------------------------------------------------------------------------- */
 

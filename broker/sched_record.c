@@ -32,8 +32,8 @@ enum status queue_require(struct sched *sched, struct bytes name, struct queue *
         queue->name_bytes = (uint8_t)name.count;
         memcpy(queue->name, name.data, name.count);
         queue->first_take = queue->last_take = SLAB_NONE;
-        heap_init(&queue->ready, &sched->records);
-        heap_init(&queue->parked, &sched->records);
+        heap_init(&queue->ready, &sched->records, &sched->chunks);
+        heap_init(&queue->parked, &sched->records, &sched->chunks);
         sched->queues[sched->queue_count++] = queue;
         queue->is_dirty = true;
     }
@@ -88,7 +88,7 @@ static bool reserve_dirty(struct sched *sched, unsigned parity, uint32_t more)
     uint32_t wanted = sched->dirty_count[parity] + more;
     if (wanted <= sched->dirty_room[parity])
         return true;
-    uint32_t room = sched->dirty_room[parity] ? sched->dirty_room[parity] : 1024;
+    uint32_t room = sched->dirty_room[parity] ? sched->dirty_room[parity] : DIRTY_ROOM_LEAST;
     while (room < wanted)
         room *= 2;
     uint32_t *dirty = realloc(sched->dirty[parity], room * sizeof(*dirty));

@@ -26,7 +26,8 @@ enum {
     STALL_US = 100000,        /* a wake-up so late is a stall: read before any lease is ended */
     STALL_HOLD_US = 500000,   /* for how long */
     PUT_OFF_US = 100000,      /* what needs a number or memory, and there is none */
-    RESUME_US_MIN = 1000000,  /* for announcements, without a grace too: they follow the hello */
+    DIRTY_ROOM_LEAST = 1 << SEGMENT_BITS_OR(10, 2), /* changed records that always have room */
+    RESUME_US_MIN = 1000000, /* for announcements, without a grace too: they follow the hello */
 };
 
 /* --- records ---------------------------------------------------------------------------------- */
@@ -201,6 +202,7 @@ struct sched {
     struct bodies bodies;
     uint32_t tidied; /* no body of a slot below is in a chunk that shall be left */
     struct table keys;
+    struct chunks chunks; /* of all heaps: what leaves one goes to another */
     struct heap waiting;
     struct slab leases;
     struct table live;  /* by number */

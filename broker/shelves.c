@@ -10,17 +10,20 @@ enum {
     LAID_NODES_MAX = SHELVES_TREE_NODES + SHELF_NODES,
 };
 
-void shelves_init(struct shelves *shelves, struct slab *items)
+void shelves_init(struct shelves *shelves, struct slab *items, struct chunks *chunks)
 {
-    *shelves = (struct shelves){.items = items};
+    *shelves = (struct shelves){.items = items, .chunks = chunks};
 }
 
 void shelves_release(struct shelves *shelves)
 {
-    chunks_release(&shelves->chunks);
+    for (uint32_t i = shelves->begin; i < shelves->end; i++)
+        pile_clear(shelves->chunks, &shelves->list[i].pile);
+    chunks_unreserve(shelves->chunks, shelves->chunk_room);
+    free(shelves->front);
     free(shelves->bound_highs);
     free(shelves->list);
-    shelves_init(shelves, shelves->items);
+    shelves_init(shelves, shelves->items, shelves->chunks);
 }
 
 static void set_place(struct shelves *shelves, struct heap_node node, uint32_t position)
@@ -59,14 +62,22 @@ static bool reserve_list(struct shelves *shelves, uint32_t wanted)
 }
 
 /* Beside the full chunks one for each shelf that is not, and one while two are joined. */
+static bool reserve_chunks(struct shelves *shelves, uint32_t wanted)
+{
+    if (wanted <= shelves->chunk_room)
+        return true;
+    if (!chunks_reserve(shelves->chunks, wanted - shelves->chunk_room))
+        return false;
+    shelves->chunk_room = wanted;
+    return true;
+}
+
 bool shelves_reserve(struct shelves *shelves, uint32_t count)
 {
-    uint32_t chunks = SHELF_CHUNKS + count / CHUNK_NODES + shelves_max(count) + 1;
-    if (!reserve_list(shelves, shelves_max(count)) || !chunks_reserve(&shelves->chunks, chunks))
-        return false;
-    if (shelves->chunks.used_end == 0)
-        chunks_set_aside(&shelves->chunks, SHELF_CHUNKS);
-    return true;
+    if (!shelves->front)
+        shelves->front = aligned_alloc(CHUNKS_ALIGNMENT, SHELF_NODES * sizeof(*shelves->front));
+    return shelves->front && reserve_list(shelves, shelves_max(count)) &&
+           reserve_chunks(shelves, count / CHUNK_NODES + shelves_max(count) + 1);
 }
 
 /* --- the list of shelves ---------------------------------------------------------------------- */
@@ -138,19 +149,14 @@ static uint32_t find(const struct shelves *shelves, struct heap_node node)
 
 /* --- the front -------------------------------------------------------------------------------- */
 
-static struct heap_node *front(const struct shelves *shelves)
-{
-    return chunks_at(&shelves->chunks, 0);
-}
-
 /* The front's nodes stand in order at its begin: they are told. */
 static void begin_front(struct shelves *shelves, uint32_t count)
 {
-    const struct heap_node *nodes = front(shelves);
+    const struct heap_node *nodes = shelves->front;
     shelves->front_begin = 0;
     shelves->front_end = count;
     for (uint32_t i = 0; i < count; i++)
-        set_place(shelves, nodes[i], i);
+        set_place(shelves, nodes[i], i | IN_FRONT);
 }
 
 /* An empty front becomes what is on the first shelf, if there is one. */
@@ -162,11 +168,11 @@ static void refill(struct shelves *shelves)
         return;
     struct pile *pile = &shelves->list[shelves->begin].pile;
     uint32_t count = pile->count;
-    pile_chunks(&shelves->chunks, pile, ids);
-    pile_copy(&shelves->chunks, pile, ids, front(shelves));
-    pile_clear(&shelves->chunks, pile);
+    pile_chunks(shelves->chunks, pile, ids);
+    pile_copy(shelves->chunks, pile, ids, shelves->front);
+    pile_clear(shelves->chunks, pile);
     shelves->begin++;
-    nodes_sort(front(shelves), scratch, count);
+    nodes_sort(shelves->front, scratch, count);
     begin_front(shelves, count);
 }
 
@@ -174,7 +180,7 @@ static void refill(struct shelves *shelves)
 
 static void add(struct shelves *shelves, struct pile *pile, struct heap_node node)
 {
-    set_place(shelves, node, pile_add(&shelves->chunks, pile, node));
+    set_place(shelves, node, pile_add(shelves->chunks, pile, node));
 }
 
 static struct heap_node choose_pivot(const struct heap_node *nodes)
@@ -229,7 +235,7 @@ static uint32_t position_of(const uint32_t *ids, uint32_t i)
 
 static void set(struct shelves *shelves, uint32_t position, struct heap_node node)
 {
-    *chunks_at(&shelves->chunks, position) = node;
+    *chunks_at(shelves->chunks, position) = node;
     set_place(shelves, node, position);
 }
 
@@ -241,8 +247,8 @@ static uint32_t split(struct shelves *shelves, uint32_t i)
     struct heap_node nodes[SHELF_NODES], pivot;
     uint16_t low[SHELF_NODES + 1], high[SHELF_NODES + 1];
     uint32_t ids[SHELF_CHUNKS];
-    pile_chunks(&shelves->chunks, pile, ids);
-    pile_copy(&shelves->chunks, pile, ids, nodes);
+    pile_chunks(shelves->chunks, pile, ids);
+    pile_copy(shelves->chunks, pile, ids, nodes);
     uint32_t lower = choose_cut(nodes, &pivot);
     uint32_t count = find_wrong(nodes, 0, lower, pivot, low);
     find_wrong(nodes, lower, SHELF_NODES, pivot, high);
@@ -254,7 +260,7 @@ static uint32_t split(struct shelves *shelves, uint32_t i)
     struct pile upper = {.tail = pile->tail, .count = SHELF_NODES - whole};
     *pile = (struct pile){.tail = ids[(whole - 1) >> CHUNK_BITS], .count = whole};
     for (; whole > lower; whole--)
-        add(shelves, &upper, pile_take(&shelves->chunks, pile));
+        add(shelves, &upper, pile_take(shelves->chunks, pile));
     return insert(shelves, i + 1, pivot, upper);
 }
 
@@ -280,10 +286,10 @@ void shelves_lay(struct shelves *shelves, const struct heap_node *nodes)
     uint32_t count = SHELVES_TREE_NODES;
     memcpy(all, nodes, SHELVES_TREE_NODES * sizeof(*nodes));
     for (uint32_t i = shelves->front_begin; i < shelves->front_end; i++)
-        if (!node_is_gap(front(shelves)[i]))
-            all[count++] = front(shelves)[i];
+        if (!node_is_gap(shelves->front[i]))
+            all[count++] = shelves->front[i];
     nodes_sort(all, scratch, count);
-    memcpy(front(shelves), all, SMALL_NODES * sizeof(*all));
+    memcpy(shelves->front, all, SMALL_NODES * sizeof(*all));
     begin_front(shelves, SMALL_NODES);
     if (shelves->begin == shelves->end)
         shelves->last = all[count - 1];
@@ -309,7 +315,7 @@ static void join(struct shelves *shelves, uint32_t i)
     struct pile large = lower->count > upper->count ? *lower : *upper;
     struct pile small = lower->count > upper->count ? *upper : *lower;
     while (small.count)
-        add(shelves, &large, pile_take(&shelves->chunks, &small));
+        add(shelves, &large, pile_take(shelves->chunks, &small));
     *lower = large;
     drop(shelves, i + 1);
 }
@@ -329,28 +335,36 @@ static void tidy(struct shelves *shelves, uint32_t i)
         join(shelves, i);
 }
 
-static void remove_from_front(struct shelves *shelves, uint32_t position)
+static void remove_from_front(struct shelves *shelves, uint32_t index)
 {
-    struct heap_node *nodes = front(shelves);
-    assert(position >= shelves->front_begin && position < shelves->front_end);
-    nodes[position].low |= NODE_GAP;
+    struct heap_node *nodes = shelves->front;
+    assert(index >= shelves->front_begin && index < shelves->front_end);
+    nodes[index].low |= NODE_GAP;
     while (shelves->front_begin < shelves->front_end && node_is_gap(nodes[shelves->front_begin]))
         shelves->front_begin++;
     if (shelves->front_begin == shelves->front_end)
         refill(shelves);
 }
 
-void shelves_remove(struct shelves *shelves, uint32_t position)
+void shelves_remove_first(struct shelves *shelves)
 {
     assert(shelves->count > 0);
     shelves->count--;
-    if (position < SHELF_NODES) {
-        remove_from_front(shelves, position);
+    remove_from_front(shelves, shelves->front_begin);
+}
+
+void shelves_remove(struct shelves *shelves, uint32_t place)
+{
+    assert(shelves->count > 0);
+    shelves->count--;
+    if (place & IN_FRONT) {
+        remove_from_front(shelves, place & ~IN_FRONT);
         return;
     }
-    uint32_t i = find(shelves, *chunks_at(&shelves->chunks, position));
+    uint32_t position = place;
+    uint32_t i = find(shelves, *chunks_at(shelves->chunks, position));
     bool is_last = position == pile_last(&shelves->list[i].pile);
-    struct heap_node last = pile_take(&shelves->chunks, &shelves->list[i].pile);
+    struct heap_node last = pile_take(shelves->chunks, &shelves->list[i].pile);
     if (!is_last)
         set(shelves, position, last);
     tidy(shelves, i);
@@ -364,8 +378,8 @@ uint32_t shelves_next(const struct shelves *shelves, uint32_t *index, struct hea
     uint32_t count = 0;
     if (i == 0) {
         for (uint32_t k = shelves->front_begin; k < shelves->front_end; k++)
-            if (!node_is_gap(front(shelves)[k]))
-                nodes[count++] = front(shelves)[k];
+            if (!node_is_gap(shelves->front[k]))
+                nodes[count++] = shelves->front[k];
         return count;
     }
     if (i > shelves->end - shelves->begin)
@@ -373,8 +387,8 @@ uint32_t shelves_next(const struct shelves *shelves, uint32_t *index, struct hea
     struct heap_node scratch[SHELF_NODES];
     uint32_t ids[SHELF_CHUNKS];
     const struct pile *pile = &shelves->list[shelves->begin + i - 1].pile;
-    pile_chunks(&shelves->chunks, pile, ids);
-    pile_copy(&shelves->chunks, pile, ids, nodes);
+    pile_chunks(shelves->chunks, pile, ids);
+    pile_copy(shelves->chunks, pile, ids, nodes);
     nodes_sort(nodes, scratch, pile->count);
     return pile->count;
 }

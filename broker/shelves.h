@@ -14,7 +14,8 @@
  * gap is left. Shelves that became small are laid together, so a node costs 16 bytes and a few
  * percent.
  *
- * A node's place (slab.h) is its position in the pool, with IN_SHELVES.
+ * A node's place (slab.h) is its position in the pool, or its index with IN_FRONT, and IN_SHELVES.
+ * The pool is shared with other heaps: what leaves one goes to another as a rule.
  */
 #ifndef EVERDUE_SHELVES_H
 #define EVERDUE_SHELVES_H
@@ -33,10 +34,12 @@ enum {
 };
 
 _Static_assert(SHELF_CHUNKS >= 1, "a chunk is no larger than a shelf");
-_Static_assert((int)SHELF_CHUNKS <= CHUNKS_SEGMENT_CHUNKS, "the front's chunks are adjacent");
 _Static_assert(SHELF_LEAST >= 2, "a shelf of one node is small");
 
 #define IN_SHELVES ((uint32_t)1 << 30)
+#define IN_FRONT ((uint32_t)1 << 29)
+
+_Static_assert(IN_FRONT >> CHUNKS_POSITION_BITS, "a position is told from an index");
 
 /* Where a shelf begins is its bound: none of its nodes is before it. */
 struct shelf {
@@ -45,19 +48,21 @@ struct shelf {
 };
 
 struct shelves {
-    struct slab *items; /* borrowed */
-    struct chunks chunks;
-    uint64_t *bound_highs; /* beside the shelves: a search touches few cache lines */
+    struct slab *items;      /* borrowed */
+    struct chunks *chunks;   /* borrowed */
+    uint32_t chunk_room;     /* of them, reserved */
+    struct heap_node *front; /* room for a shelf; NULL: nothing was reserved yet */
+    uint64_t *bound_highs;   /* beside the shelves: a search touches few cache lines */
     struct shelf *list;
     uint32_t begin, end; /* of the shelves that there are */
     uint32_t room;
-    uint32_t front_begin, front_end; /* positions; the front stands at the pool's begin */
+    uint32_t front_begin, front_end; /* indices of the front */
     uint32_t count;                  /* in front and shelves, without gaps */
     struct heap_node last;           /* none on the last shelf is behind it */
 };
 
 /* Empty; allocates nothing. */
-void shelves_init(struct shelves *shelves, struct slab *items);
+void shelves_init(struct shelves *shelves, struct slab *items, struct chunks *chunks);
 void shelves_release(struct shelves *shelves);
 
 /* Make room for `count` nodes in all. On failure false, nothing changed. */
@@ -82,18 +87,22 @@ void shelves_push(struct shelves *shelves, struct heap_node node);
 /* The first of all; there must be one. */
 static inline struct heap_node shelves_first(const struct shelves *shelves)
 {
-    return *chunks_at(&shelves->chunks, shelves->front_begin);
+    return shelves->front[shelves->front_begin];
 }
 
-/* Take out the node at `position`. */
-void shelves_remove(struct shelves *shelves, uint32_t position);
+/* Take out the node of this place, without IN_SHELVES. */
+void shelves_remove(struct shelves *shelves, uint32_t place);
+
+/* Take out the first; there must be one. */
+void shelves_remove_first(struct shelves *shelves);
 
 /* For a walk: the nodes of the front, or of one shelf, into `nodes`, which has room for
  * SHELF_NODES, in order and without gaps. `*index` is 0 at first and becomes that of the next.
  * Returns how many; 0 at the end. */
 uint32_t shelves_next(const struct shelves *shelves, uint32_t *index, struct heap_node *nodes);
 
-/* All that must hold, at a cost of O(count): for tests and the simulator. */
-bool shelves_check(const struct shelves *shelves, const char **what);
+/* All that must hold, at a cost of O(count): for tests and the simulator. The chunks that are used
+ * are added to `*chunk_count`: the pool must have given out those of all users, and no more. */
+bool shelves_check(const struct shelves *shelves, uint32_t *chunk_count, const char **what);
 
 #endif

@@ -16,7 +16,7 @@ int model_begin(void **state)
     if (!model)
         return -1;
     slab_init(&model->slab, sizeof(uint64_t));
-    heap_init(&model->heap, &model->slab);
+    heap_init(&model->heap, &model->slab, &model->chunks);
     for (uint32_t i = 0; i < MODEL_ITEMS; i++)
         if (slab_take(&model->slab) == SLAB_NONE)
             return -1;
@@ -30,6 +30,7 @@ int model_end(void **state)
 {
     struct model *model = *state;
     heap_release(&model->heap);
+    chunks_release(&model->chunks);
     slab_release(&model->slab);
     free(model);
     return 0;
@@ -119,8 +120,10 @@ uint32_t model_pop(struct model *model)
 void model_check(const struct model *model)
 {
     const char *what = "";
-    if (!heap_check(&model->heap, &what))
+    uint32_t chunks = 0;
+    if (!heap_check(&model->heap, &chunks, &what))
         fail_msg("%s", what);
+    assert_int_equal(chunks, model->chunks.used_end - model->chunks.free_count);
     assert_int_equal(model->heap.count, model->count);
 }
 

@@ -21,6 +21,7 @@ struct model_key {
 /* `of`: what each item's key is. */
 struct model {
     struct slab slab;
+    struct chunks chunks;
     struct heap heap;
     struct model_key sorted[MODEL_ITEMS];
     struct model_key of[MODEL_ITEMS];

@@ -64,19 +64,31 @@ static void the_last_leaves_first_and_chunks_are_used_again(void **state)
     chunks_release(&chunks);
 }
 
-static void what_is_set_aside_is_given_to_no_pile(void **state)
+static void what_is_not_reserved_any_more_makes_room_for_others(void **state)
 {
     (void)state;
     struct chunks chunks = {.segments = NULL};
-    struct pile pile = {0, 0};
-    assert_true(chunks_reserve(&chunks, 12));
-    uint32_t first = chunks_set_aside(&chunks, 2);
-    for (uint32_t i = 0; i < NODES; i++) {
-        uint32_t position = pile_add(&chunks, &pile, node_of(0, i));
-        assert_true(position < first || position >= first + 2 * CHUNK_NODES);
+    assert_true(chunks_reserve(&chunks, CHUNKS_SEGMENT_CHUNKS));
+    assert_int_equal(chunks.segment_count, 1);
+    assert_true(chunks_reserve(&chunks, 1));
+    assert_int_equal(chunks.segment_count, 2);
+    for (int i = 0; i < 10; i++) {
+        chunks_unreserve(&chunks, CHUNKS_SEGMENT_CHUNKS);
+        assert_true(chunks_reserve(&chunks, CHUNKS_SEGMENT_CHUNKS));
     }
-    assert_ptr_equal(chunks_at(&chunks, first + CHUNK_NODES),
-                     chunks_at(&chunks, first) + CHUNK_NODES);
+    assert_int_equal(chunks.segment_count, 2);
+    chunks_release(&chunks);
+}
+
+static void more_than_positions_can_name_is_refused(void **state)
+{
+    (void)state;
+    struct chunks chunks = {.segments = NULL};
+    assert_true(chunks_reserve(&chunks, 1));
+    assert_false(chunks_reserve(&chunks, CHUNKS_MAX));
+    assert_false(chunks_reserve(&chunks, UINT32_MAX));
+    assert_int_equal(chunks.segment_count, 1);
+    assert_int_equal(chunks.reserved, 1);
     chunks_release(&chunks);
 }
 
@@ -85,7 +97,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(piles_keep_what_they_were_given),
         cmocka_unit_test(the_last_leaves_first_and_chunks_are_used_again),
-        cmocka_unit_test(what_is_set_aside_is_given_to_no_pile),
+        cmocka_unit_test(what_is_not_reserved_any_more_makes_room_for_others),
+        cmocka_unit_test(more_than_positions_can_name_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -27,6 +27,7 @@ struct entry {
 
 struct bench {
     struct slab slab;
+    struct chunks chunks;
     struct heap heap;
     struct entry sorted[ITEMS_END];
     uint32_t count;
@@ -41,7 +42,7 @@ static int begin(void **state)
     if (!bench)
         return -1;
     slab_init(&bench->slab, sizeof(struct item));
-    heap_init(&bench->heap, &bench->slab);
+    heap_init(&bench->heap, &bench->slab, &bench->chunks);
     for (int i = 0; i < ITEMS_END; i++)
         if (slab_take(&bench->slab) == SLAB_NONE)
             return -1;
@@ -54,6 +55,7 @@ static int end(void **state)
 {
     struct bench *bench = *state;
     heap_release(&bench->heap);
+    chunks_release(&bench->chunks);
     slab_release(&bench->slab);
     free(bench);
     return 0;
