@@ -29,7 +29,7 @@
 enum {
     HEAP_SEGMENT_BITS = SEGMENT_BITS_OR(14, 4),
     /* Nodes of the run; a heap with ranks has no such limit. */
-    HEAP_RUN_MAX = 1 << SEGMENT_BITS_OR(16, 3),
+    HEAP_RUN_MAX = 1 << SEGMENT_BITS_OR(13, 3),
     HEAP_NODES_MAX = 1 << 28,
 };
 

@@ -15,11 +15,13 @@ enum { DESCRIPTORS_SPARE = 512, SESSIONS_LEAST = 64 };
 enum { MAPPED_BYTES_LEAST = 512 << 10, SPARE_BYTES_MAX = 1 << 20 };
 
 /* What a burst, a checkpoint or a full set took goes back to the system when it is freed. By itself
- * malloc raises both limits, to 32 and 64 MiB, with the first large block that is freed. */
+ * malloc raises both limits, to 32 and 64 MiB, with the first large block that is freed; and each
+ * thread would keep free memory of its own, which malloc_trim (server_rest.c) does not reach. */
 static void bound_spare_memory(void)
 {
     mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES_LEAST);
     mallopt(M_TRIM_THRESHOLD, SPARE_BYTES_MAX);
+    mallopt(M_ARENA_MAX, 1);
 }
 
 /* A connection costs a descriptor; without any left libzmq aborts or spins, so it never comes to

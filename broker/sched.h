@@ -222,6 +222,9 @@ bool sched_is_dirty(const struct sched *sched);
  * no sealed batch is on its way. NO_MEMORY: nothing was sealed, the batch is to be cleared. */
 enum status sched_seal(struct sched *sched, struct store_batch *batch);
 
+/* Nothing happens for a while: room that a burst took goes back. */
+void sched_rest(struct sched *sched);
+
 /* The end of the block of numbers that should be reserved durably now, 0: enough is left. The
  * sealed batch carries it; EVENT_RESERVED follows when it is durable. */
 uint64_t sched_reserve_wanted(const struct sched *sched);

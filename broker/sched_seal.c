@@ -58,6 +58,27 @@ bool sched_is_dirty(const struct sched *sched)
     return sched_reserve_wanted(sched) != 0;
 }
 
+/* Marks that a burst of changes needed; those of leases and whatever ends have theirs. */
+static void shrink_dirty(struct sched *sched, unsigned parity)
+{
+    uint32_t wanted = sched->dirty_count[parity] + sched->live.count + DIRTY_ROOM_LEAST;
+    if (sched->dirty_room[parity] / 4 < wanted)
+        return;
+    uint32_t *dirty = realloc(sched->dirty[parity], wanted * 2 * sizeof(*dirty));
+    if (!dirty)
+        return;
+    sched->dirty[parity] = dirty;
+    sched->dirty_room[parity] = wanted * 2;
+}
+
+void sched_rest(struct sched *sched)
+{
+    if (!sched->rows->row_count)
+        store_batch_trim(sched->rows, rows_of_ends(sched), bytes_of_ends(sched));
+    shrink_dirty(sched, 0);
+    shrink_dirty(sched, 1);
+}
+
 /* A stored record: its queue, then its body. */
 static bool seal_body(const struct sched *sched, struct store_batch *batch,
                       const struct record *record)

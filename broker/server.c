@@ -63,6 +63,7 @@ static int64_t next_mono_us(const struct server *server)
 {
     int64_t next = least(sched_next_mono_us(server->sched), storage_next_mono_us(server));
     next = least(next, guard_next_mono_us(server));
+    next = least(next, server->quiet_end_mono_us);
     next = least(next, wall_end_mono_us(&server->wall));
     next = least(next, notify_next_mono_us(&server->notify));
     if (server->is_stopping)
@@ -312,6 +313,7 @@ static bool turn(struct server *server)
     grant(server);
     storage_turn(server);
     grant(server);
+    rest_turn(server);
     look_at_clocks(server);
     count_turn(&server->counts, server->now.mono_us - server->turn_began_mono_us,
                clock_thread_us());
@@ -388,6 +390,7 @@ static bool open_server(struct server *server)
 {
     server->now = server->started = clock_now();
     server->planned_mono_us = TIME_US_NEVER;
+    server->quiet_end_mono_us = TIME_US_NEVER;
     wall_init(&server->wall, server->now, CLOCK_STEP_US);
     workers_init(&server->workers);
     effects_init(&server->effects);

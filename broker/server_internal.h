@@ -169,6 +169,10 @@ struct server {
     struct backup backup;
     struct notify notify;
 
+    uint64_t quiet_bytes;      /* in and out, when some came last, */
+    uint64_t rested_bytes;     /* and when memory was given back last */
+    int64_t quiet_end_mono_us; /* when it is given back; TIME_US_NEVER: no burst since then */
+
     bool is_stopping;
     bool has_stopped;
     int64_t stop_mono_us;
@@ -242,6 +246,11 @@ handle records_put, records_remove, records_run_now, records_kick, records_sync_
     records_sync_chunk, records_sync_commit, records_sync_abort, records_pause, records_unpause,
     records_drain;
 handle look_get, look_list, look_peek, look_stats, look_workers, look_queues, look_backup;
+
+/* --- server_rest.c ---------------------------------------------------------------------------- */
+
+/* At the end of a turn: what a burst took goes back when it has been quiet since. */
+void rest_turn(struct server *server);
 
 /* --- server_safe.c ---------------------------------------------------------------------------- */
 

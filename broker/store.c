@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "segment.h"
+
 /* --- batches --------------------------------------------------------------------------------- */
 
 /* Makes room for `count` items of `item_bytes` in a growing array. On failure nothing changed. */
@@ -26,7 +28,7 @@ static bool reserve(void **items, size_t *room, size_t count, size_t item_bytes)
 }
 
 /* Less is not worth a call. */
-enum { SPARE_BYTES_LEAST = 64 << 10 };
+enum { SPARE_BYTES_LEAST = 1 << SEGMENT_BITS_OR(16, 8) };
 
 /* Room of which less than a quarter is wanted becomes twice what is wanted. Without memory for the
  * smaller it stays. */

@@ -120,6 +120,7 @@ enum status core_seal(struct core *core, struct store_batch *batch)
 {
     begin_call(core);
     enum status status = sched_seal(core->sched, batch);
+    sched_rest(core->sched); /* what follows needs no room that it gives back */
     end_call(core);
     return status;
 }

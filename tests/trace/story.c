@@ -102,6 +102,7 @@ static bool seal(struct story *story)
 {
     memory_enter();
     enum status status = sched_seal(story->sched, story->batch);
+    sched_rest(story->sched); /* what follows needs no room that it gives back */
     memory_leave();
     if (status == STATUS_NO_MEMORY && memory_is_short())
         return false;
