@@ -14,6 +14,14 @@ static void item_put(struct wire_reader *reader, union item *item)
     put_read(reader, &item->put);
 }
 
+/* Into server->items. A record may be made of each, which takes as long as several reports. */
+static bool read_puts(struct server *server, struct request *request, uint32_t *count)
+{
+    bool is_read = input_items(server, request, item_put, count);
+    server->turn_items += *count;
+    return is_read;
+}
+
 /* What the next puts are about is asked for from memory together. */
 static void fetch_puts(const struct server *server, const struct event *event, uint32_t from,
                        uint32_t end)
@@ -29,7 +37,7 @@ void records_put(struct server *server, struct request *request)
 {
     uint32_t count;
     struct bytes queue = input_queue(request);
-    if (!input_items(server, request, item_put, &count))
+    if (!read_puts(server, request, &count))
         return;
     struct event event = input_event(server, request, EVENT_PUT);
     event.put.queue = queue;
@@ -230,7 +238,7 @@ void records_sync_chunk(struct server *server, struct request *request)
     request->id = wire_read_uint(&request->reader);
     uint64_t generation = wire_read_uint(&request->reader);
     const uint8_t *begin = request->reader.at;
-    if (!input_items(server, request, item_put, &count))
+    if (!read_puts(server, request, &count))
         return;
     struct tally *tally = find_tally(server, generation);
     if (tally && tally->worker == request->worker) {
