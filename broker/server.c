@@ -122,16 +122,6 @@ static int64_t wake_us(struct server *server, int64_t wall_us)
     return is_ahead ? wall_us - DUE_AHEAD_US : wall_us;
 }
 
-static void wait_out(struct server *server)
-{
-    for (int i = 0; i < DUE_AHEAD_LOOKS_MAX; i++) {
-        int64_t left_us = server->awaited_us - server->now.wall_us;
-        if (left_us <= 0 || left_us > DUE_AHEAD_US) /* the clock may have been set */
-            break;
-        look_at_clocks(server);
-    }
-}
-
 static int wait_ms(struct server *server, bool is_busy)
 {
     int64_t mono_us = next_mono_us(server);
@@ -147,8 +137,9 @@ static int wait_ms(struct server *server, bool is_busy)
     return server->workers.suspect_count ? 1 : -1;
 }
 
-/* Returns once there is input, something is due, or `is_busy` (then at once). */
-static void wait_for_something(struct server *server, bool is_busy)
+/* Returns once there is input, something is due, or `is_busy` (then at once); whether it is the
+ * timer that fires ahead, and nothing else. */
+static bool wait_for_something(struct server *server, bool is_busy)
 {
     struct pollfd fds[] = {
         [POLL_ROUTER] = {.fd = server->router_fd, .events = POLLIN},
@@ -163,12 +154,10 @@ static void wait_for_something(struct server *server, bool is_busy)
     };
     int count = poll(fds, sizeof(fds) / sizeof(fds[0]), wait_ms(server, is_busy));
     if (count < 0)
-        return;
+        return false;
     look_at_clocks(server); /* the wait may have been long, and what follows counts from here */
     if (fds[POLL_WALL].revents)
         disarm(&server->wall_timer);
-    if (fds[POLL_WALL].revents && count == 1)
-        wait_out(server);
     if (fds[POLL_MONO].revents)
         disarm(&server->mono_timer);
     if (fds[POLL_MONITOR].revents || server->monitor_has_more)
@@ -181,6 +170,7 @@ static void wait_for_something(struct server *server, bool is_busy)
         log_line(LOG_ERR, "the handler that decides who may come in has ended", NULL);
         server_fail(server, EX_SOFTWARE);
     }
+    return server->awaited_us && fds[POLL_WALL].revents && count == 1;
 }
 
 /* --- signals ---------------------------------------------------------------------------------- */
@@ -320,6 +310,19 @@ static bool turn(struct server *server)
     return may_have_more || has_work(server);
 }
 
+/* A turn for nothing, so that what the next one needs is at hand; then a look at the clock after
+ * the other until it is time. */
+static void wait_out(struct server *server)
+{
+    turn(server);
+    for (int i = 0; i < DUE_AHEAD_LOOKS_MAX; i++) {
+        int64_t left_us = server->awaited_us - server->now.wall_us;
+        if (left_us <= 0 || left_us > DUE_AHEAD_US) /* the clock may have been set */
+            break;
+        look_at_clocks(server);
+    }
+}
+
 static bool may_stop(struct server *server)
 {
     struct sched_numbers numbers;
@@ -456,7 +459,8 @@ int server_run(const struct server_options *options, server_configure *configure
         server->counts.cpu_us = clock_thread_us();
         bool is_busy = true;
         while (!server->exit_code && !may_stop(server)) { /* until a signal or a fatal error */
-            wait_for_something(server, is_busy);
+            if (wait_for_something(server, is_busy))
+                wait_out(server);
             is_busy = turn(server);
         }
         finish(server);

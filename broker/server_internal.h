@@ -34,8 +34,8 @@ enum {
     PACE_BUSY_STATES = 256,
     DUE_GAP_US = 100,             /* between two turns that only something due has caused */
     DUE_GAP_SATURATED_US = 10000, /* the same while nobody has credit */
-    DUE_AHEAD_US = 60,            /* so much before it is due the broker wakes, */
-    DUE_AHEAD_PAUSE_US = 6000,    /* when it sleeps for so long: a hundredth of it at most, and */
+    DUE_AHEAD_US = 80,            /* so much before it is due the broker wakes, */
+    DUE_AHEAD_PAUSE_US = 8000,    /* when it sleeps for so long: a hundredth of it at most, and */
     DUE_AHEAD_LOOKS_MAX = 10000,  /* so many looks, should the clock stand still */
     DESCRIPTORS_KEPT = 384,       /* for files, and for connections until they are cut */
     EVENTS_MAX = 4096,            /* of connections, looked at together */

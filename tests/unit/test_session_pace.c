@@ -26,14 +26,20 @@ static void begin_with_pace(struct story *story)
     story_says(story, "");
 }
 
+/* With a credit of 4, after eight quick ones. */
+static void begin_after_quick_work(struct story *story)
+{
+    begin_with_pace(story);
+    work_off(story, 0, 20);
+    story_says(story, "credit 4; report 10 11 12 13 14 15 16 17");
+    story_hears_answer(story, "ok ok ok ok ok ok ok ok");
+}
+
 static void a_session_asks_for_as_much_as_its_handlers_finish(void **state)
 {
     (void)state;
     struct story story;
-    begin_with_pace(&story);
-    work_off(&story, 0, 20);
-    story_says(&story, "credit 4; report 10 11 12 13 14 15 16 17");
-    story_hears_answer(&story, "ok ok ok ok ok ok ok ok");
+    begin_after_quick_work(&story);
     work_off(&story, 21, 19);
     story_says(&story, "credit 8; report 10 11 12 13 14 15 16 17");
     story_hears_answer(&story, "ok ok ok ok ok ok ok ok");
@@ -47,10 +53,7 @@ static void what_a_slow_handler_holds_beyond_its_pace_is_given_back(void **state
 {
     (void)state;
     struct story story;
-    begin_with_pace(&story);
-    work_off(&story, 0, 20);
-    story_says(&story, "credit 4; report 10 11 12 13 14 15 16 17");
-    story_hears_answer(&story, "ok ok ok ok ok ok ok ok");
+    begin_after_quick_work(&story);
     story_hears_tasks(&story, "20 21 22 23");
     story_at(&story, 100);
     assert_true(story_runs(&story, 20));
@@ -69,10 +72,7 @@ static void what_has_begun_is_not_given_back_for_its_pace(void **state)
 {
     (void)state;
     struct story story;
-    begin_with_pace(&story);
-    work_off(&story, 0, 20);
-    story_says(&story, "credit 4; report 10 11 12 13 14 15 16 17");
-    story_hears_answer(&story, "ok ok ok ok ok ok ok ok");
+    begin_after_quick_work(&story);
     story_hears_tasks(&story, "20 21 22 23");
     story_at(&story, 100);
     for (uint64_t lease = 20; lease <= 23; lease++)
@@ -86,10 +86,7 @@ static void after_a_reconnect_it_asks_for_the_least_again(void **state)
 {
     (void)state;
     struct story story;
-    begin_with_pace(&story);
-    work_off(&story, 0, 20);
-    story_says(&story, "credit 4; report 10 11 12 13 14 15 16 17");
-    story_hears_answer(&story, "ok ok ok ok ok ok ok ok");
+    begin_after_quick_work(&story);
     story_hears_bye(&story);
     story_at(&story, 200);
     story_reopens(&story);
