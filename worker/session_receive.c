@@ -1,6 +1,9 @@
 #include "session_private.h"
 
+#include <stddef.h>
 #include <string.h>
+
+enum { SETTLE_AHEAD = 8 }; /* leases */
 
 /* --- welcome ---------------------------------------------------------------------------------- */
 
@@ -145,11 +148,23 @@ static void settle_extension(struct session *session, const struct request *requ
     }
 }
 
+/* What an answer is about was sent a commit ago, and is rarely in the cache. The leases of a
+ * request lie one behind the other as a rule: so the memory that one of the next needs is asked
+ * for. What lies elsewhere is asked for in vain. (Always in line: gcc takes a function that does
+ * nothing else for one without effect.) */
+__attribute__((always_inline)) static inline void fetch_ahead(const struct lease *lease)
+{
+    uintptr_t ahead = (uintptr_t)lease + SETTLE_AHEAD * sizeof(*lease);
+    __builtin_prefetch((const void *)(ahead + offsetof(struct lease, sheet)), 1);
+    __builtin_prefetch((const void *)(ahead + offsetof(struct lease, block)), 1);
+}
+
 static void settle_items(struct session *session, struct request *request,
                          struct item_statuses *statuses, struct moment now)
 {
     while (request->leases.first) {
         struct lease *lease = request->leases.first;
+        fetch_ahead(lease);
         enum status status = next_status(statuses);
         if (request->type == MESSAGE_REPORT) {
             session_settle_report(session, lease, status, now);
