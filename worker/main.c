@@ -6,11 +6,13 @@
 #include "supervisor.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 enum { STOP_SLACK_MS = 3000, NAME_BYTES = 256 };
+enum { MAPPED_BYTES_LEAST = 2 << 20, SPARE_BYTES_MAX = 4 << 20 };
 
 /* Pipes must not get the numbers of standard streams that our starter has closed. */
 static bool open_standard_streams(void)
@@ -23,6 +25,15 @@ static bool open_standard_streams(void)
     return fd >= 0 && close(fd) == 0;
 }
 
+/* A message of a thousand tasks lives in a block of half a megabyte until the last of them is
+ * acknowledged: several a commit, which all end together. Left alone, malloc gives them back to the
+ * system each time, and the next ones are faulted in again page by page. */
+static void keep_spare_memory(void)
+{
+    mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES_LEAST);
+    mallopt(M_TRIM_THRESHOLD, SPARE_BYTES_MAX);
+}
+
 static int run_process(struct options *options, unsigned place)
 {
     static int (*const kinds[])(struct handler * handler) = {
@@ -33,6 +44,7 @@ static int run_process(struct options *options, unsigned place)
     struct handler handler;
     char name[NAME_BYTES];
 
+    keep_spare_memory();
     if (options->name && options->processes > 1) {
         snprintf(name, sizeof name, "%.200s/%u", options->name, place + 1);
         options->name = name;
