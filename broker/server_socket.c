@@ -192,8 +192,10 @@ bool socket_open(struct server *server)
 
 void socket_close(struct server *server)
 {
-    if (server->router)
+    if (server->router) { /* told by libzmq's own thread, which waits while nobody listens */
+        zmq_socket_monitor(server->router, NULL, 0);
         zmq_close(server->router);
+    }
     if (server->monitor)
         zmq_close(server->monitor);
     access_close(server);

@@ -70,6 +70,8 @@ static void close_all(struct trial *trial)
 {
     void *const sockets[] = {trial->stranger, trial->door, trial->monitor};
     int linger = 0;
+    if (trial->door) /* libzmq's own thread would wait for the monitor that is gone */
+        zmq_socket_monitor(trial->door, NULL, 0);
     for (size_t i = 0; i < sizeof(sockets) / sizeof(sockets[0]); i++) {
         if (!sockets[i])
             continue;

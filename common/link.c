@@ -21,9 +21,8 @@ enum {
     RECEIVE_HWM = 2 * CREDIT_MAX, /* never reached: credit bounds what is under way */
     FRAME_BYTES_MAX = MESSAGE_BYTES_MAX + 4096,
     LINGER_MS = 2000,
-    BROKEN_OFF_MAX =
-        3,           /* one may be a broker that stops; so many are one that wants it otherwise */
-    EVENT_BYTES = 8, /* of what libzmq tells, the rest is not looked at */
+    EVENT_BYTES = 8,    /* of what libzmq tells, the rest is not looked at */
+    BROKEN_OFF_MAX = 3, /* one may be a broker that stops; so many: one that wants it otherwise */
 };
 
 struct link {
@@ -224,8 +223,10 @@ static enum status socket_connect(struct link *link, void *socket)
     return STATUS_OK;
 }
 
-static void watch_close(struct link *link)
+/* libzmq's own thread, which all links share, waits for ever to tell what nobody listens to. */
+static void watch_close(struct link *link, void *socket)
 {
+    zmq_socket_monitor(socket, NULL, 0);
     if (link->watch)
         zmq_close(link->watch);
     link->watch = NULL;
@@ -238,7 +239,7 @@ static enum status socket_open(struct link *link)
         return STATUS_IO;
     enum status status = socket_connect(link, socket);
     if (status) {
-        watch_close(link);
+        watch_close(link, socket);
         zmq_close(socket);
         return status;
     }
@@ -262,7 +263,7 @@ static void socket_close(struct link *link, int linger_ms)
     frame_release(link);
     if (!link->socket)
         return;
-    watch_close(link);
+    watch_close(link, link->socket);
     set(link->socket, ZMQ_LINGER, linger_ms);
     zmq_close(link->socket);
     link->socket = NULL;

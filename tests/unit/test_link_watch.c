@@ -1,12 +1,14 @@
 #include "link.h"
 
 #include <dirent.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 #include <zmq.h>
@@ -205,6 +207,42 @@ static void a_link_that_does_not_watch_never_tells(void **state)
     link_destroy(&watching);
 }
 
+/* --- a break while it closes -------------------------------------------------------------------
+ */
+
+static void *close_router_beside(void *unused)
+{
+    (void)unused;
+    close_router();
+    return NULL;
+}
+
+/* libzmq's own thread, which all links share, must not wait for somebody who listens no more. The
+ * delays walk over the moment at which it could be made to. */
+static void a_break_while_a_link_closes_holds_up_no_other(void **state)
+{
+    enum { ROUNDS = 150, STEP_NS = 4000 };
+    (void)state;
+    open_router("ipc://*");
+    struct link *link = open_link();
+    for (int i = 0; i < ROUNDS; i++) {
+        pthread_t thread;
+        expect_a_round(link, 1);
+        expect_answers(link, 1);
+        assert_int_equal(pthread_create(&thread, NULL, close_router_beside, NULL), 0);
+        nanosleep(&(struct timespec){.tv_nsec = i * STEP_NS}, NULL);
+        assert_int_equal(link_reopen(link), STATUS_OK);
+        pthread_join(thread, NULL);
+        open_router("ipc://*");
+        struct link *next = open_link();
+        link_destroy(&link);
+        link = next;
+    }
+    expect_a_round(link, 1);
+    expect_answers(link, 1);
+    link_destroy(&link);
+}
+
 /* --- what it costs ---------------------------------------------------------------------------- */
 
 static int count_descriptors(void)
@@ -242,6 +280,7 @@ int main(void)
         test(a_reopened_link_begins_whole_and_tells_of_the_next_break),
         test(a_break_that_was_not_looked_at_ends_with_the_socket),
         test(a_link_that_does_not_watch_never_tells),
+        test(a_break_while_a_link_closes_holds_up_no_other),
         test(no_descriptor_is_left_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
