@@ -20,6 +20,7 @@ static const char *const bug_names[BUG_COUNT] = {
     [BUG_FORGOTTEN_PRUNE] = "forgotten-prune",
     [BUG_DOUBLE_GRANT] = "double-grant",
     [BUG_HALF_DONE] = "half-done",
+    [BUG_EARLY_CANCEL] = "early-cancel",
 };
 
 const char *bug_name(enum bug bug)

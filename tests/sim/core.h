@@ -25,8 +25,9 @@ enum bug {
     BUG_FORGOTTEN_PRUNE,  /* the prune of a sync is not carried out */
     BUG_DOUBLE_GRANT,     /* a task is shown to two sessions */
     BUG_HALF_DONE,        /* a put is answered with no-memory and carried out */
+    BUG_EARLY_CANCEL,     /* the end of a lease is told before it is on disk */
 };
-enum { BUG_COUNT = BUG_HALF_DONE + 1 };
+enum { BUG_COUNT = BUG_EARLY_CANCEL + 1 };
 
 /* "repeated-lease". */
 const char *bug_name(enum bug bug);

@@ -126,7 +126,9 @@ enum status host_step(struct sim *sim, struct event *event)
         note_event(sim, event, status);
     for (size_t i = first; i < host->effects.count; i++)
         note_effect(sim, &host->effects.list[i]);
-    model_step(&sim->model, event, status, host->effects.list + first, host->effects.count - first);
+    const struct effect *effects = host->effects.list + first;
+    model_step(&sim->model, event, status, effects, host->effects.count - first);
+    overlap_step(sim, event, status, effects, host->effects.count - first);
     if (sim->events % 256 == 0 && !sim->model.fault[0])
         model_compare_all(&sim->model, sim->now);
     return status;
@@ -147,19 +149,24 @@ static void release_answers(struct sim *sim)
     host->answer_count = left;
 }
 
-/* The answer waits until everything that was done before is durable. */
-void host_answer(struct sim *sim, const struct packet *request, enum status status, uint64_t number)
+/* It waits until everything that was done before is durable. */
+static void send_durable(struct sim *sim, const struct packet *packet)
 {
     struct host *host = &sim->host;
     if (host->answer_count == SIM_ANSWERS_MAX)
         abort();
-    struct answer *answer = &host->answers[host->answer_count++];
-    *answer = (struct answer){.packet = *request,
-                              .seal = sim->model.seal + sched_is_dirty(host->core.sched)};
-    answer->packet.kind = PACKET_ANSWER;
-    answer->packet.is_to_host = false;
-    answer->packet.status = status;
-    answer->packet.lease = number;
+    uint64_t seal = sim->model.seal + sched_is_dirty(host->core.sched);
+    host->answers[host->answer_count++] = (struct answer){*packet, seal};
+}
+
+void host_answer(struct sim *sim, const struct packet *request, enum status status, uint64_t number)
+{
+    struct packet packet = *request;
+    packet.kind = PACKET_ANSWER;
+    packet.is_to_host = false;
+    packet.status = status;
+    packet.lease = number;
+    send_durable(sim, &packet);
 }
 
 static void seal(struct sim *sim)
@@ -226,8 +233,10 @@ static void deliver_task(struct sim *sim, const struct effect *effect)
         host_step(sim, &(struct event){.kind = EVENT_UNDELIVERED,
                                        .session = effect->session,
                                        .number = effect->number});
-    else
+    else {
+        overlap_grant(sim, effect, &packet);
         network_send(sim, &packet);
+    }
 }
 
 static void answer_waiting(struct sim *sim, uint64_t request, enum status status, uint64_t number)
@@ -243,6 +252,19 @@ static void answer_waiting(struct sim *sim, uint64_t request, enum status status
         }
 }
 
+/* It is told when its cause is on disk, as an answer is. */
+static void cancel(struct sim *sim, const struct effect *effect)
+{
+    struct packet packet = packet_for(sim, effect->session, PACKET_CANCEL);
+    packet.lease = effect->number;
+    if (sim->host.core.bug == BUG_EARLY_CANCEL)
+        network_send(sim, &packet);
+    else
+        send_durable(sim, &packet);
+    if (dice_chance(&sim->dice, sim->character.cancel_crashes))
+        sim->crash_us = sim->now.mono_us + dice_between(&sim->dice, 0, SIM_MS(20));
+}
+
 static void carry_out(struct sim *sim, const struct effect *effect)
 {
     struct packet packet;
@@ -251,9 +273,7 @@ static void carry_out(struct sim *sim, const struct effect *effect)
         deliver_task(sim, effect);
         break;
     case EFFECT_CANCEL:
-        packet = packet_for(sim, effect->session, PACKET_CANCEL);
-        packet.lease = effect->number;
-        network_send(sim, &packet);
+        cancel(sim, effect);
         break;
     case EFFECT_PING:
         packet = packet_for(sim, effect->session, PACKET_PING);
@@ -406,6 +426,7 @@ void host_start(struct sim *sim)
         return;
     }
     model_restart(&sim->model, &host->core, sim->now);
+    overlap_restart(sim);
     host->is_up = true;
     host->is_in_flight = false;
     host->wake_us = sim->now.mono_us;
@@ -430,5 +451,6 @@ void host_crash(struct sim *sim)
     memset(host->syncs, 0, sizeof(host->syncs));
     for (uint32_t peer = 0; peer < SIM_PEERS; peer++)
         network_break(sim, peer, false);
+    overlap_crash(sim);
     sim->crashes++;
 }

@@ -59,6 +59,7 @@ struct model_record {
     int64_t due_us;         /* durable, like all that follows but what is said to be lost */
     uint32_t failures, crashes;
     uint64_t state;
+    uint64_t life;                        /* drawn when it is created: it differs after a removal */
     int64_t lease_us;                     /* lost */
     uint64_t delivered, delivered_before; /* lost: highest of this run, and without the last */
     struct model_fields fields;

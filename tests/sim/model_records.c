@@ -79,7 +79,7 @@ static void create(const struct model_step *step, struct model_record *record,
         .due_us = put->has_due ? put->due_us : step->now.wall_us,
     };
     model_overlay(&record->fields, put);
-    step->model->now.created++;
+    record->life = ++step->model->now.created;
     model_renumber(step->model, record);
 }
 

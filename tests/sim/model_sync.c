@@ -233,9 +233,9 @@ static void apply_new(const struct model_step *step, struct model_sync *sync, ui
     if (view.due_us < low || view.due_us > high)
         model_fail(model, "sync: q%u k%u is due %lld us off", queue_of(model, sync), key,
                    (long long)(view.due_us < low ? view.due_us - low : view.due_us - high));
-    *record = (struct model_record){.exists = true, .due_us = view.due_us};
+    *record =
+        (struct model_record){.exists = true, .life = ++model->now.created, .due_us = view.due_us};
     model_overlay(&record->fields, line);
-    model->now.created++;
     sync->counts.created++;
     model_renumber(model, record);
     sync->is_applied[key] = sync->any_applied = true;

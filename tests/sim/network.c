@@ -23,6 +23,7 @@ void network_connect(struct sim *sim, uint32_t peer)
     if (network->peers[peer].is_open)
         network_break(sim, peer, true);
     network->connections[peer]++;
+    overlap_connect(sim, peer);
     network->peers[peer] = (struct connection){
         .is_open = true, .last_to_host_us = sim->now.mono_us, .last_to_peer_us = sim->now.mono_us};
 }

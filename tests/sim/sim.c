@@ -45,6 +45,7 @@ static void draw_character(struct sim *sim)
         .slices = dice_chance(dice, 300) ? 1000 : 50 + dice_below(dice, 900),
         .slice_most = dice_chance(dice, 300) ? 100 : 1 + dice_below(dice, 6),
         .commit_crashes = fault_rate(dice, 600),
+        .cancel_crashes = fault_rate(dice, 300),
         .memory = fault_rate(dice, 100),
     };
 }
@@ -180,6 +181,11 @@ static void begin(struct sim *sim, uint64_t seed, enum bug bug)
     sim->dice.state = seed * 0x9e3779b97f4a7c15u + 1;
     sim->now = (struct moment){1763800000 * SIM_S(1), 5000 * SIM_S(1)};
     draw_character(sim);
+    if (bug == BUG_EARLY_CANCEL) { /* it shows at a crash before a slow disk is done */
+        sim->character.cancel_crashes = 500;
+        sim->character.delay_us = 50;
+        sim->character.disk_us = SIM_MS(20);
+    }
     network_init(&sim->network);
     host_init(sim, bug);
     draw_settings(sim);

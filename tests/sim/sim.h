@@ -24,6 +24,7 @@ enum {
     SIM_PACKETS_MAX = 1 << 16,
     SIM_ANSWERS_MAX = 8192,
     SIM_EFFECTS_MAX = 4096, /* so many never lack memory */
+    SIM_HOLDINGS = 4096,
 };
 
 #define SIM_MS(ms) ((int64_t)(ms)*US_PER_MS)
@@ -188,6 +189,29 @@ struct host {
     uint32_t text_next;
 };
 
+/* --- who works on what ------------------------------------------------------------------------ */
+
+/* A task that was handed out, until the work on it is over. */
+struct holding {
+    uint64_t lease;       /* 0: none */
+    uint64_t state, life; /* of the record */
+    uint64_t start; /* of the broker that confirmed it last: how many crashes there had been */
+    uint32_t peer, connection, queue, key;
+    uint8_t uid;
+    bool is_there;     /* it has arrived */
+    bool is_detached;  /* its session does not announce it */
+    bool is_cancelled; /* it is announced no more, but worked on until `done_us` */
+    bool is_over;      /* there was a good reason to give the record to others */
+    bool was_ended;    /* and a CANCEL says so */
+    bool is_forgotten; /* its process did not announce it: its own mistake */
+    bool is_announced; /* since its process has said hello */
+    bool was_not_held; /* at the last restart: it was not due by a clock that was set back */
+    bool was_over;     /* before a RESUME that is durable with this seal */
+    uint64_t confirmed_seal;
+    uint64_t doubled; /* the lease that was given out while this one was on its way */
+    int64_t end_us, announce_end_us, done_us;
+};
+
 /* --- the simulation --------------------------------------------------------------------------- */
 
 /* How this seed behaves; chances in permille. */
@@ -203,6 +227,7 @@ struct sim_character {
     uint32_t failing, syncs, takes, lost_deliveries, forgets;
     uint32_t slices, slice_most; /* how often there is one, and of how many items at most */
     uint32_t commit_crashes;     /* the host dies soon after a commit */
+    uint32_t cancel_crashes;     /* or after the end of a lease */
     uint32_t memory;             /* what an event, a seal or a start asks for is not there */
 };
 
@@ -233,6 +258,8 @@ struct sim {
     uint8_t uids;
     uint64_t quiet_events; /* after the last fault */
     uint64_t hash, events, crashes, tasks, shortages;
+    struct holding holdings[SIM_HOLDINGS];
+    uint32_t holding_end; /* behind the last that is used */
     struct story_line story[SIM_STORY];
     uint64_t story_count;
 };
@@ -272,6 +299,21 @@ void host_answer(struct sim *sim, const struct packet *request, enum status stat
 
 /* host_input.c: one packet becomes one event. */
 void host_input(struct sim *sim, const struct packet *packet);
+
+/* overlap.c: nobody is given what another works on. */
+void overlap_step(struct sim *sim, const struct event *event, enum status status,
+                  const struct effect *effects, size_t effect_count);
+void overlap_crash(struct sim *sim);
+void overlap_restart(struct sim *sim);
+/* The task leaves, as this packet. */
+void overlap_grant(struct sim *sim, const struct effect *effect, const struct packet *packet);
+void overlap_arrive(struct sim *sim, uint32_t peer, const struct sim_task *task);
+/* The report is made, or the task was given back. */
+void overlap_end(struct sim *sim, uint32_t peer, uint64_t lease);
+void overlap_cancel(struct sim *sim, uint32_t peer, uint64_t lease);
+void overlap_forget(struct sim *sim, uint32_t peer, uint64_t lease);
+void overlap_end_process(struct sim *sim, uint32_t peer);
+void overlap_connect(struct sim *sim, uint32_t peer);
 
 /* worker.c, client.c */
 void worker_init(struct sim *sim, uint32_t peer);

@@ -94,6 +94,7 @@ static void receive_task(struct sim *sim, uint32_t number, const struct packet *
             .done_us = sim->now.mono_us + run_us,
             .touch_us = sim->now.mono_us + SIM_MS(packet->lease_ms) / 2,
         };
+        overlap_arrive(sim, number, &peer->tasks[i]);
         return;
     }
 }
@@ -157,9 +158,11 @@ static void work_on(struct sim *sim, uint32_t number, struct sim_task *task)
         packet.kind = PACKET_GIVE_BACK;
         packet.flag = dice_chance(&sim->dice, 400);
         peer_send(sim, number, packet);
+        overlap_end(sim, number, task->lease);
         task->is_there = false;
     } else if (task->done_us <= now) {
         make_report(sim, peer, task);
+        overlap_end(sim, number, task->lease);
         send_report(sim, number, task);
     } else if (task->touch_us <= now) {
         packet.kind = PACKET_TOUCH;
@@ -189,6 +192,8 @@ static void come_back(struct sim *sim, uint32_t number, const struct packet *pac
                                       .key = task->key,
                                       .lease = task->lease,
                                       .state = task->state});
+        else if (is_to_announce(task))
+            overlap_forget(sim, number, task->lease);
     }
     uint32_t first = dice_below(&sim->dice, SIM_TASKS_MAX);
     for (uint32_t i = 0; i < SIM_TASKS_MAX; i++) {
@@ -198,8 +203,16 @@ static void come_back(struct sim *sim, uint32_t number, const struct packet *pac
     }
 }
 
-static void receive_answer(struct sim *sim, struct peer *peer, const struct packet *packet)
+/* It is announced no more; what was begun is not stopped at once. */
+static void drop_task(struct sim *sim, uint32_t number, struct sim_task *task)
 {
+    task->is_there = false;
+    overlap_cancel(sim, number, task->lease);
+}
+
+static void receive_answer(struct sim *sim, uint32_t number, const struct packet *packet)
+{
+    struct peer *peer = &sim->peers[number];
     struct sim_task *task = find_task(peer, packet->lease);
     bool is_final = packet->status == STATUS_OK || packet->status == STATUS_GONE ||
                     packet->status == STATUS_STALE;
@@ -215,7 +228,7 @@ static void receive_answer(struct sim *sim, struct peer *peer, const struct pack
             task->sent_us = 0;
         }
     } else if (!task->is_reported && packet->status != STATUS_OK && is_final) {
-        task->is_there = false; /* touched or resumed in vain */
+        drop_task(sim, number, task); /* touched or resumed in vain */
     }
 }
 
@@ -234,11 +247,11 @@ void worker_receive(struct sim *sim, uint32_t number, const struct packet *packe
     case PACKET_CANCEL: {
         struct sim_task *task = find_task(peer, packet->lease);
         if (task && !task->is_reported && dice_chance(&sim->dice, 700))
-            task->is_there = false;
+            drop_task(sim, number, task);
         break;
     }
     case PACKET_ANSWER:
-        receive_answer(sim, peer, packet);
+        receive_answer(sim, number, packet);
         break;
     case PACKET_PING:
         peer_send(sim, number, (struct packet){.kind = PACKET_SEEN});
@@ -301,6 +314,7 @@ void worker_crash(struct sim *sim, uint32_t number)
 {
     struct peer *peer = &sim->peers[number];
     memset(peer->tasks, 0, sizeof(peer->tasks));
+    overlap_end_process(sim, number);
     peer->task_end = 0;
     peer->state = PEER_OFF;
     do /* ends: there are more uids than sessions */
