@@ -274,8 +274,9 @@ bool sched_list_next(const struct sched *sched, struct bytes queue, unsigned sta
                      struct bytes prefix, uint64_t *cursor, uint32_t *budget,
                      struct record_view *view);
 
-/* The first `max` record slots of a queue in the order in which they come due; 0 when memory is
- * out. */
+/* The first `max` record slots of a queue in the order in which they come due; without memory only
+ * those that are ready. One that is due and whose last change is on its way to the disk may not be
+ * handed out yet, and is not shown until then: it has no place in the order. */
 uint32_t sched_peek(const struct sched *sched, struct bytes queue, uint32_t *slots, uint32_t max);
 void sched_view_slot(const struct sched *sched, uint32_t slot, struct record_view *view);
 

@@ -149,7 +149,7 @@ static void draw_part(struct fuzz_input *input, const struct expected *expected,
     part->value.unused = 0;
     part->sequence = expected->sequence + !is_inside + (how % 16 == 1);
     part->number = (is_inside ? expected->part_next : 0) + (how % 16 == 2);
-    part->value.part_count = is_inside ? expected->part_count : 1 + how / 16 % 4;
+    part->value.part_count = is_inside ? expected->part_count : 1u + how / 16u % 4u;
     if (how % 16 == 3)
         part->value.part_count = (uint32_t)fuzz_number(input, 4);
     if (how % 16 == 4)

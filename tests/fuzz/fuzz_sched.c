@@ -9,7 +9,7 @@
 #include "fuzz.h"
 #include "sched.h"
 
-enum { SESSIONS = 6, TASKS = 16, STEPS_MAX = 400, BYTES_ROOM = 256 };
+enum { SESSIONS = 6, TASKS = 16, STEPS_MAX = 400, BYTES_ROOM = 256, RECORDS_MAX = 24 };
 
 struct known_task {
     struct lease_name name;
@@ -121,6 +121,28 @@ static void note_task(struct fuzzed *fuzzed, const struct effect *effect)
     known->session = effect->session;
 }
 
+/* What waits is shown, each once, behind what is ready, and in order. */
+static void check_peek(const struct fuzzed *fuzzed, struct bytes queue)
+{
+    struct sched_numbers numbers = {0};
+    struct record_view before, view;
+    uint32_t slots[RECORDS_MAX + 1], waiting = 0;
+    sched_get_numbers(fuzzed->sched, queue, fuzzed->now, &numbers);
+    uint32_t count = sched_peek(fuzzed->sched, queue, slots, RECORDS_MAX + 1);
+    FUZZ_CHECK(count <= RECORDS_MAX);
+    for (uint32_t i = 0; i < count; i++, before = view) {
+        sched_view_slot(fuzzed->sched, slots[i], &view);
+        bool is_waiting = view.status == RECORD_WAITING;
+        waiting += is_waiting;
+        FUZZ_CHECK(is_waiting || (view.status == RECORD_READY && !waiting));
+        FUZZ_CHECK(!i || !bytes_equal(before.key, view.key));
+        bool is_alike =
+            i && before.status == view.status && (is_waiting || before.rank == view.rank);
+        FUZZ_CHECK(!is_alike || before.due_us <= view.due_us);
+    }
+    FUZZ_CHECK(waiting == numbers.waiting && count - waiting <= numbers.ready);
+}
+
 static void check(const struct fuzzed *fuzzed)
 {
     struct sched_numbers numbers;
@@ -133,6 +155,8 @@ static void check(const struct fuzzed *fuzzed)
     FUZZ_CHECK(numbers.records == numbers.totals.created - numbers.totals.removed);
     FUZZ_CHECK(numbers.records ==
                numbers.waiting + numbers.ready + numbers.leased + numbers.parked);
+    check_peek(fuzzed, bytes_of("a"));
+    check_peek(fuzzed, bytes_of("b"));
 }
 
 static enum status step(struct fuzzed *fuzzed, struct event *event)
@@ -438,7 +462,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t count)
     if (!fuzzed.batch)
         abort();
     sched_settings_init(&fuzzed.settings);
-    fuzzed.settings.limits.records_max = 24;
+    fuzzed.settings.limits.records_max = RECORDS_MAX;
     fuzzed.settings.limits.sessions_max = SESSIONS;
     fuzzed.settings.limits.queues_max = 3;
     fuzzed.settings.limits.payload_bytes_max = 128;

@@ -30,7 +30,8 @@ static void add_records(struct store_batch *batch, int round)
         uint64_t number = (uint64_t)round * (RECORDS / BATCHES) + i + 1;
         uint8_t body[200];
         memset(body, (int)number, sizeof(body));
-        struct store_row row = {.table = STORE_RECORDS, .a = number, .count = 20 + number % 180};
+        struct store_row row = {
+            .table = STORE_RECORDS, .a = number, .count = 20u + (uint32_t)(number % 180)};
         struct store_state state = {.number = number,
                                     .state = number,
                                     .due_us = (int64_t)number * 1000,

@@ -56,6 +56,20 @@ static void a_peek_shows_what_comes_next_in_order(void **state)
     assert_int_equal(sched_peek(story->sched, bytes_of("unknown"), slots, 10), 0);
 }
 
+static void a_peek_shows_what_is_due_when_it_may_be_handed_out(void **state)
+{
+    struct story *story = *state;
+    uint32_t slots[2];
+    PUT(story, "a");
+    story_hold_disk(story);
+    PUT(story, "b");
+    EXPECT_RECORD(story, "b", RECORD_READY, 0);
+    assert_int_equal(story_numbers(story, "q").ready, 2);
+    assert_int_equal(sched_peek(story->sched, bytes_of("q"), slots, 2), 1);
+    story_release_disk(story);
+    assert_int_equal(sched_peek(story->sched, bytes_of("q"), slots, 2), 2);
+}
+
 static void numbers_tell_what_is_late(void **state)
 {
     struct story *story = *state;
@@ -81,6 +95,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STORY(a_list_names_each_record_once_and_chooses),
         STORY(a_peek_shows_what_comes_next_in_order),
+        STORY(a_peek_shows_what_is_due_when_it_may_be_handed_out),
         STORY(numbers_tell_what_is_late),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
