@@ -197,8 +197,8 @@ static bool older_is_successor(const struct tree_file *file, const struct snapsh
     struct snapshot whole = {.file = *file, .header = older};
     part.file.why = why;
     whole.file.why = why;
-    if (older->transaction == 0 || snapshot_walk(&part, false) ||
-        part.info.transaction != newest->transaction + 1 || snapshot_walk(&whole, true))
+    if (snapshot_walk(&part, false) || part.info.transaction != newest->transaction + 1 ||
+        snapshot_walk(&whole, true))
         return false;
     *page_last = whole.file.page_highest;
     if (*page_last < newest->page_last)
