@@ -81,6 +81,14 @@ static bool is_better(const struct candidate *a, const struct candidate *b)
     return a->transaction > b->transaction;
 }
 
+/* Whether the last commit may have been another than this one, for all that header says. The header
+ * that was chosen says so itself when it leads to the tables of an older one. */
+static bool may_be_newer(const struct candidate *candidate, uint64_t transaction)
+{
+    return !candidate->is_read || candidate->transaction > transaction ||
+           candidate->header.transaction > transaction;
+}
+
 /* CORRUPT: neither can be read. */
 static enum status choose(const struct search *search, struct candidate candidates[2],
                           const struct candidate **chosen)
@@ -96,17 +104,18 @@ static enum status choose(const struct search *search, struct candidate candidat
     }
     unsigned slot = candidates[1].is_read &&
                     (!candidates[0].is_read || is_better(&candidates[1], &candidates[0]));
-    const struct candidate *other = &candidates[!slot];
     if (!candidates[slot].is_read) {
         store_lmdb_say(search->snapshot.file.why,
                        "both headers of data.mdb are damaged: nothing can be found");
         return STATUS_CORRUPT;
     }
-    if (!other->is_read || (other->transaction > candidates[slot].transaction)) {
+    for (unsigned i = 0; i < 2; i++) {
+        if (!may_be_newer(&candidates[i], candidates[slot].transaction))
+            continue;
         store_lmdb_say(text,
                        "data.mdb, header %u is damaged: if it was the newer one, what the "
                        "last commit changed is as it was before",
-                       !slot);
+                       i);
         scavenger->lost(text, scavenger->user);
     }
     *chosen = &candidates[slot];
