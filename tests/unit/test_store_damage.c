@@ -20,7 +20,7 @@
 
 #include "test_store_help.h"
 
-enum { TRIALS_DEFAULT = 400, MODEL_SEED = 9, BATCHES = 60 };
+enum { TRIALS_DEFAULT = 200, MODEL_SEED = 9, BATCHES = 60 };
 enum outcome { SAME, REFUSED, OTHER_DATA, NO_TEXT, NOT_KEPT, SILENT_LOSS };
 
 static char directory[HELP_PATH_BYTES];

@@ -24,10 +24,11 @@
 
 enum {
     PAGE = 4096,
-    RECORDS = 1200,
+    RECORDS = 600,
     LARGE = 300, /* of them had a value of two pages each, and are removed at once */
     LARGE_BYTES = 6000,
-    EACH_KIND = 2, /* pages of a kind are taken at the most, beside those that lead to others */
+    SALVAGE_EVERY = 5, /* a salvage reads value by value: not for all, but for all of a header */
+    EACH_KIND = 2,     /* pages of a kind are taken at the most, beside those that lead to others */
     PLACES_MAX = 48,
 };
 
@@ -83,7 +84,7 @@ static int make_image(void **state)
         add(batch, number, true);
     assert_int_equal(help_commit(store, &fence, batch), STATUS_OK);
     for (uint64_t number = 1; number <= RECORDS; number++)
-        if (number % (RECORDS / LARGE) == 0 && number > 40)
+        if (number % (RECORDS / LARGE) == 0 && number > 20)
             add(batch, number, false);
     assert_int_equal(help_commit(store, &fence, batch), STATUS_OK);
     store_destroy(&store);
@@ -162,11 +163,14 @@ static bool look(uint64_t page, size_t at, unsigned value)
         wrong = "refused without a text";
     if (!status && (seen.records != whole.records || seen.sum != whole.sum))
         wrong = "another store was read";
-    why[0] = '\0';
-    enum status salvaged = store_salvage_lmdb(directory, &asked, why);
-    bool is_less = saved.records != whole.records || saved.sum != whole.sum;
-    if (salvaged ? !why[0] : is_less && !saved.lines)
-        wrong = "a salvage lost in silence";
+    static unsigned looks;
+    if (page < 2 || ++looks % SALVAGE_EVERY == 0) {
+        why[0] = '\0';
+        enum status salvaged = store_salvage_lmdb(directory, &asked, why);
+        bool is_less = saved.records != whole.records || saved.sum != whole.sum;
+        if (salvaged ? !why[0] : is_less && !saved.lines)
+            wrong = "a salvage lost in silence";
+    }
     if (wrong)
         fail_msg("page %zu, byte %zu, %u: %s (%zu, %zu of %zu)", (size_t)page, at, value, wrong,
                  (size_t)seen.records, (size_t)saved.records, (size_t)whole.records);
