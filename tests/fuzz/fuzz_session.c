@@ -199,7 +199,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t count)
     struct session_options options = {
         .queues = queues,
         .queue_count = 2,
-        .credit = 16,
+        .credit = 4,
+        .credit_most = 64,
         .timeout_us = 600 * (int64_t)US_PER_S,
     };
     struct fuzzed fuzzed = {.session = session_new(&options), .now = {1, 1}};
