@@ -79,6 +79,23 @@ static void carry_out_cuts(struct server *server)
     server->cut_count = kept;
 }
 
+/* What it has not read goes with it, when the cut is carried out: so long nothing else is cut. */
+void guard_unread(struct server *server)
+{
+    uint64_t held_back;
+    if (server->now.mono_us < server->next_unread_mono_us)
+        return;
+    server->next_unread_mono_us = server->now.mono_us + 2 * CUT_DELAY_US;
+    uint32_t number = workers_find_fullest(&server->workers);
+    if (number == SLAB_NONE)
+        return;
+    const struct worker *worker = workers_at(&server->workers, number);
+    guard_cut(server, workers_identity(&server->workers, number), worker->fd);
+    if (log_limit_allows(&server->guard_limit, server->now.mono_us, &held_back))
+        log_line(LOG_WARNING, "a connection was cut", "why", "what it was sent is not read",
+                 "bytes", log_u64(unread_bytes(worker->unread)), "more", log_u64(held_back), NULL);
+}
+
 /* --- watching --------------------------------------------------------------------------------- */
 
 /* A broker that nobody talks to sleeps. When all connections were looked at and nothing new had

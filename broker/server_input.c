@@ -352,7 +352,7 @@ void input_message(struct server *server, struct request *request, const void *d
     } else if (request->worker == SLAB_NONE && type != MESSAGE_HELLO) {
         input_refuse(server, request, STATUS_NO_SESSION, "say hello first");
     } else if ((!request->peer || access_allows(server, request)) &&
-               !safe_refuses(server, request)) {
+               !safe_refuses(server, request) && !look_refuses(server, request)) {
         handler(server, request);
     }
 }

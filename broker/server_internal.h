@@ -120,19 +120,20 @@ struct server {
     struct hello_limit hello_limit;
     struct cut cuts[CUTS_MAX];
     uint32_t cut_count;
-    int next_look_fd;           /* of the round over all connections */
-    int64_t next_look_mono_us;  /* TIME_US_NEVER: at rest, until bytes come (`watch_fd`) */
-    int64_t rest_mono_us;       /* since when it was at rest, the last time */
-    int64_t stir_mono_us;       /* and when that ended */
-    int watch_fd;               /* epoll: connections whose next bytes end the rest; -1: none */
-    int stirred_count;          /* connections that ended it and were not looked at since */
-    bool has_unwatched;         /* in this round there was one that is to be looked at again */
-    bool has_read_all;          /* in this round there was a moment without unread messages */
-    uint64_t unfinished_bytes;  /* of this round */
-    unsigned unfinished_halved; /* how often the limit of each connection has been halved */
-    int router_fd, monitor_fd;  /* libzmq's: to be polled, nothing else */
-    bool may_have_input;        /* the ROUTER; not found empty since something was sent */
-    bool monitor_has_more;      /* than were read at once */
+    int next_look_fd;            /* of the round over all connections */
+    int64_t next_look_mono_us;   /* TIME_US_NEVER: at rest, until bytes come (`watch_fd`) */
+    int64_t rest_mono_us;        /* since when it was at rest, the last time */
+    int64_t stir_mono_us;        /* and when that ended */
+    int watch_fd;                /* epoll: connections whose next bytes end the rest; -1: none */
+    int stirred_count;           /* connections that ended it and were not looked at since */
+    bool has_unwatched;          /* in this round there was one that is to be looked at again */
+    bool has_read_all;           /* in this round there was a moment without unread messages */
+    int64_t next_unread_mono_us; /* of a look for who reads least */
+    uint64_t unfinished_bytes;   /* of this round */
+    unsigned unfinished_halved;  /* how often the limit of each connection has been halved */
+    int router_fd, monitor_fd;   /* libzmq's: to be polled, nothing else */
+    bool may_have_input;         /* the ROUTER; not found empty since something was sent */
+    bool monitor_has_more;       /* than were read at once */
     struct timer wall_timer, mono_timer;
     int signals;
     struct workers workers;
@@ -245,6 +246,8 @@ typedef void handle(struct server *server, struct request *request);
 handle records_put, records_remove, records_run_now, records_kick, records_sync_begin,
     records_sync_chunk, records_sync_commit, records_sync_abort, records_pause, records_unpause,
     records_drain;
+/* Whether the peer has not read what it asked for before: then it is answered BUSY. */
+bool look_refuses(struct server *server, struct request *request);
 handle look_get, look_list, look_peek, look_stats, look_workers, look_queues, look_backup;
 
 /* --- server_rest.c ---------------------------------------------------------------------------- */
@@ -292,6 +295,8 @@ void guard_message(struct server *server, const struct request *request);
 void guard_mistake(struct server *server, const struct request *request, bool is_grave);
 /* Cuts a connection in a moment, when what was sent to it has arrived. */
 void guard_cut(struct server *server, struct bytes identity, int fd);
+/* More is unread than may be: the connection with the most of it is cut. */
+void guard_unread(struct server *server);
 /* A connection began. */
 void guard_begin(struct server *server, int fd);
 /* What ends the guard's rest when it is readable; -1: it does not rest. */

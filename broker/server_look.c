@@ -5,6 +5,21 @@
 
 enum { PEEK_MAX = 1000, LIST_LOOKS = 20000 };
 
+bool look_refuses(struct server *server, struct request *request)
+{
+    int type = request->head.type;
+    bool is_look = (type >= MESSAGE_GET && type <= MESSAGE_PEEK) ||
+                   (type >= MESSAGE_STATS && type <= MESSAGE_QUEUES);
+    if (!is_look || request->worker == SLAB_NONE ||
+        unread_bytes(workers_at(&server->workers, request->worker)->unread) <= UNREAD_MAX)
+        return false;
+    request->id = wire_read_uint(&request->reader);
+    server->counts.refused++;
+    if (input_is_well_read(server, request))
+        output_status(server, request, STATUS_BUSY, "read the answers to what you asked before");
+    return true;
+}
+
 /* --- records ---------------------------------------------------------------------------------- */
 
 static void begin_answer(struct server *server, const struct request *request)
@@ -212,6 +227,7 @@ static void add_server(struct map *map, struct server *server, const struct sche
         {"sessions", numbers->sessions},
         {"syncs", count_syncs(server)},
         {"backlog", numbers->backlog},
+        {"unread_bytes", unread_total()},
         {"draining", numbers->is_draining},
         {"in_grace", numbers->is_in_grace},
         {"disk_short", server->is_disk_short},

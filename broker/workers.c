@@ -20,6 +20,9 @@ void workers_init(struct workers *workers)
 
 void workers_release(struct workers *workers)
 {
+    for (uint32_t id = workers_next(workers, 0); id != SLAB_NONE;
+         id = workers_next(workers, id + 1))
+        unread_destroy(&workers_at(workers, id)->unread);
     table_release(&workers->by_identity);
     slab_release(&workers->slab);
 }
@@ -44,6 +47,22 @@ uint32_t workers_next(const struct workers *workers, uint32_t number)
         if (workers_at(workers, number)->is_here)
             return number;
     return SLAB_NONE;
+}
+
+uint32_t workers_find_fullest(const struct workers *workers)
+{
+    uint32_t found = SLAB_NONE;
+    uint64_t most = 0;
+    for (uint32_t id = workers_next(workers, 0); id != SLAB_NONE;
+         id = workers_next(workers, id + 1)) {
+        const struct worker *worker = workers_at(workers, id);
+        uint64_t bytes = worker->fd < 0 ? 0 : unread_bytes(worker->unread); /* else it is broken */
+        if (bytes > most) {
+            most = bytes;
+            found = id;
+        }
+    }
+    return found;
 }
 
 uint32_t workers_find_fd(const struct workers *workers, int fd)
@@ -106,6 +125,7 @@ void workers_remove(struct workers *workers, uint32_t number)
     if (worker->probes_left)
         workers->suspect_count--;
     table_remove(&workers->by_identity, number);
+    unread_destroy(&worker->unread);
     worker->is_here = false;
     slab_give(&workers->slab, number);
 }

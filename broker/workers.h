@@ -12,6 +12,7 @@
 #include "allow.h"
 #include "slab.h"
 #include "table.h"
+#include "unread.h"
 #include "wire.h"
 
 enum { IDENTITY_BYTES_MAX = 32, STRANGERS = 64 };
@@ -24,6 +25,7 @@ struct worker {
     bool is_here;        /* the entry is in use */
     uint8_t probes_left; /* the connection seems broken: looks that are still to be taken */
     const struct allow_entry *peer; /* who it is; NULL: no list is in force */
+    struct unread *unread;          /* of what it was sent; NULL: nothing large so far */
 };
 
 struct workers {
@@ -59,6 +61,9 @@ void workers_remove(struct workers *workers, uint32_t number);
 
 /* Where to send to; absent bytes when the entry is not in use. Borrowed until it is removed. */
 struct bytes workers_identity(const struct workers *workers, uint32_t number);
+
+/* The connection of which most bytes are unread; SLAB_NONE: all is read. O(n). */
+uint32_t workers_find_fullest(const struct workers *workers);
 
 /* The next one in use at or above `number`; SLAB_NONE. */
 uint32_t workers_next(const struct workers *workers, uint32_t number);

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import socket
 import struct
 import time
 
@@ -12,7 +13,7 @@ import pytest
 from conftest import wait_until
 from guarded import House
 from raw import (
-    BUSY, CREATED, CREDIT, DENIED, HELLO, HOUR_US, MALFORMED, NO_SESSION, OK, PING, PONG, PUT,
+    BUSY, CREATED, CREDIT, DENIED, GET, HELLO, HOUR_US, MALFORMED, NO_SESSION, OK, PING, PONG, PUT,
     REPORT, SYNC_BEGIN, SYNC_CHUNK, TOUCH, Peer, put)
 from zmtp import COMMAND, MORE, Wire, head
 
@@ -277,6 +278,49 @@ def test_pings_without_end_hold_nobody_up(peers, wires, honest):
         for _ in range(200):
             peer.send(PING, 7)
     assert honest.works() < 5
+
+
+def stuff(wire, requests):
+    """Asks for half a MiB each time, and does not read."""
+    wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    wire.frame(msgpack.packb([1, HELLO, 1, os.urandom(16), "deaf", ["q"], 0, 0, 600000, 0]))
+    for i in range(requests):
+        wire.frame(msgpack.packb([1, GET, 2 + i, "q", [f"k{j}" for j in range(8)]]))
+
+
+@pytest.fixture
+def large(honest):
+    """Eight records of 60,000 bytes."""
+    keys = [put(f"k{i}", after=HOUR_US, payload=bytes(60000)) for i in range(8)]
+    assert honest.peer.put("q", *keys) == [CREATED] * 8
+
+
+@pytest.mark.parametrize("endpoint", ["tcp", "ipc"])
+def test_who_asks_and_does_not_read_costs_no_more_than_its_share(broker, wires, honest, large):
+    before = anonymous_mib(broker)
+    refused = honest.peer.stats()["refused_total"]
+    stuff(wires(), 2000)  # a GB of answers
+    wait_until(lambda: honest.peer.stats()["refused_total"] > refused + 1000, what="the refusals")
+    assert honest.works() < 5
+    assert anonymous_mib(broker) < before + 64
+    assert honest.peer.stats()["cut_connections_total"] == 0
+    assert 8 << 20 < honest.peer.stats()["unread_bytes"] <= (16 << 20) + (1 << 20)
+
+
+def test_of_many_who_do_not_read_those_who_hold_most_are_cut(broker, wires, honest, large):
+    before = anonymous_mib(broker)
+    crowd = [wires() for _ in range(20)]  # a GB, were it allowed
+    for wire in crowd:
+        stuff(wire, 120)
+    wait_until(lambda: honest.peer.stats()["cut_connections_total"] >= 1, seconds=30,
+               what="the cut")
+    assert "what it was sent is not read" in broker.process.text()
+    assert honest.works() < 5
+    assert len(honest.peer.get("q", "k0").payload) == 60000
+    assert anonymous_mib(broker) < before + 600
+    for wire in crowd:
+        wire.close()
+    wait_until(lambda: honest.peer.stats()["unread_bytes"] == 0, what="the end of what was unread")
 
 
 @pytest.mark.parametrize("credit", [2**32, 2**32 - 1, 2**63, 2**64 - 1, 65536])
