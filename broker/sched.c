@@ -90,6 +90,7 @@ struct sched *sched_new(const struct sched_settings *settings)
     table_init(&sched->ended, &sched->leases);
     ends_init(sched);
     slab_init(&sched->sessions, sizeof(struct session));
+    table_init(&sched->uids, &sched->sessions);
     heap_init(&sched->session_ends, &sched->sessions, &sched->chunks);
     slab_init(&sched->takes, sizeof(struct take_wait));
     heap_init(&sched->take_ends, &sched->takes, &sched->chunks);
@@ -139,6 +140,7 @@ void sched_destroy(struct sched **self)
     table_release(&sched->keys);
     table_release(&sched->live);
     table_release(&sched->ended);
+    table_release(&sched->uids);
     table_release(&sched->pending_of);
     slab_release(&sched->records);
     slab_release(&sched->leases);

@@ -53,6 +53,7 @@ static bool check_sessions(const struct sched *sched, const char **what)
         held += count;
     }
     HOLDS(held <= sched->live.count, "more leases held than live");
+    HOLDS(sched->uids.count == sched->sessions.count, "a session is not found by its uid");
     HOLDS(sched->live.count == ends_count(sched), "a lease without end");
     HOLDS(sched->live.count + sched->ended.count == sched->leases.count, "a lease is lost");
     return true;

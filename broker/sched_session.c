@@ -13,15 +13,18 @@ struct bytes session_name(const struct sched *sched, uint32_t slot)
     return (struct bytes){(const uint8_t *)session->name, session->name_bytes};
 }
 
-/* Sessions are few and hello is rare: a walk. */
+static uint64_t uid_hash(const uint8_t *uid)
+{
+    return key_hash((struct bytes){uid, SESSION_UID_BYTES}, 0);
+}
+
+/* When a network is back, thousands come within one turn. */
 uint32_t session_find_uid(const struct sched *sched, const uint8_t *uid)
 {
-    for (uint32_t i = 0; i < sched->session_slot_room; i++) {
-        uint32_t slot = sched->session_slots[i];
-        if (slot != SLAB_NONE && memcmp(session_at(sched, slot)->uid, uid, SESSION_UID_BYTES) == 0)
-            return slot;
-    }
-    return SLAB_NONE;
+    uint32_t slot = table_first(&sched->uids, uid_hash(uid));
+    while (slot != SLAB_NONE && memcmp(session_at(sched, slot)->uid, uid, SESSION_UID_BYTES) != 0)
+        slot = table_next(&sched->uids, slot);
+    return slot;
 }
 
 static bool require_number(struct sched *sched, uint32_t number)
@@ -132,6 +135,7 @@ static void end_session(struct sched *sched, uint32_t slot, struct moment now)
     if (session->is_stored)
         session_remove_row(sched, session->uid);
     heap_remove(&sched->session_ends, slot);
+    table_remove(&sched->uids, slot);
     sched->session_slots[session->number] = SLAB_NONE;
     slab_give(&sched->sessions, slot);
 }
@@ -232,7 +236,7 @@ static enum status make_session(struct sched *sched, const struct event *event, 
         return STATUS_TOO_MANY;
     if (event->hello->queue_count > SESSION_QUEUES_MAX)
         return STATUS_BAD_FIELD;
-    if (!require_number(sched, event->session) ||
+    if (!require_number(sched, event->session) || !table_reserve(&sched->uids) ||
         !heap_reserve(&sched->session_ends, sched->session_ends.count + 1))
         return STATUS_NO_MEMORY;
     uint32_t slot = slab_take(&sched->sessions);
@@ -284,6 +288,7 @@ enum status session_hello(struct sched *sched, const struct event *event, struct
     if (same != SLAB_NONE && same != old) /* another uid on the same connection */
         end_session(sched, same, event->now);
     sched->session_slots[event->session] = slot;
+    table_put(&sched->uids, slot, uid_hash(session->uid));
     /* One that was known before a restart is until it ends: its row is its own now. */
     if (session->credit || session->held || load_uid_is_known(sched, session->uid))
         session_write(sched, slot);

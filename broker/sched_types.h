@@ -210,6 +210,7 @@ struct sched {
     struct lease_line lease_line;
     struct heap lease_ends; /* of leases that are not in the line */
     struct slab sessions;
+    struct table uids;       /* sessions by uid */
     uint32_t *session_slots; /* by the caller's number */
     uint32_t session_slot_room;
     struct heap session_ends;
