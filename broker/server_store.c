@@ -204,8 +204,10 @@ static void turn_durable(struct server *server)
         output_answers(server, &server->filling);
         return;
     }
-    if (!seal(server))
+    if (!seal(server)) { /* it is tried again */
+        server->paced_mono_us = server->now.mono_us + PACE_US;
         return;
+    }
     struct answers sealed = server->sealed; /* empty: nothing is in flight */
     server->sealed = server->filling;
     server->filling = sealed;
@@ -251,7 +253,11 @@ int64_t storage_next_mono_us(const struct server *server)
 {
     if (server->batch_has_content && server->batch)
         return server->next_submit_mono_us;
-    if (is_paced(server))
+    /* The distance may have been kept at the beginning of the turn and be over now: a batch for
+     * which somebody waits is made at once then, for nothing else may come. */
+    bool is_held_up = server->filling.count && !server->is_in_flight &&
+                      server->options->sync != SYNC_INTERVAL && sched_is_dirty(server->sched);
+    if (is_held_up || is_paced(server))
         return server->paced_mono_us;
     return TIME_US_NEVER;
 }
