@@ -1,13 +1,13 @@
 #!/bin/bash
 # boot.sh - systemd as process 1 of namespaces of its own, on this machine's files with a layer above.
 #
-#   unshare --mount --pid --uts --ipc --cgroup --fork tests/e2e/boot.sh PLACE PROGRAMS UNITS
+#   unshare --mount --pid --uts --ipc --cgroup --fork tests/e2e/boot.sh PLACE PROGRAMS UNITS VERSION
 #
-# For test_units.py. PROGRAMS go to /usr/bin and UNITS to /etc/systemd/system of the layer, which
+# For test_units.py. VERSION is that of control groups, 1 or 2. PROGRAMS go to /usr/bin and UNITS to /etc/systemd/system of the layer, which
 # lies in memory and ends with the namespace. Nothing of this machine's own services is started.
 # 77: it cannot be had here, and standard error says why.
 set -eu
-place=$1 programs=$2 units=$3 root=$1/root
+place=$1 programs=$2 units=$3 version=$4 root=$1/root
 cannot() { echo "$1" >&2; exit 77; }
 
 mount --make-rprivate /
@@ -39,13 +39,17 @@ mount -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts"
 ln -s pts/ptmx "$root/dev/ptmx"
 mount -t tmpfs -o mode=755 run "$root/run"
 mount -t tmpfs -o mode=1777 tmp "$root/tmp"
-mount -t tmpfs -o mode=755 cgroup "$root/sys/fs/cgroup"
-for kind in systemd memory pids; do
-    mkdir "$root/sys/fs/cgroup/$kind"
-done
-mount -t cgroup -o none,name=systemd cgroup "$root/sys/fs/cgroup/systemd" || cannot "no cgroup v1"
-mount -t cgroup -o memory cgroup "$root/sys/fs/cgroup/memory" || cannot "no memory cgroup"
-mount -t cgroup -o pids cgroup "$root/sys/fs/cgroup/pids" || cannot "no pids cgroup"
+if [ "$version" = 2 ]; then
+    mount -t cgroup2 cgroup "$root/sys/fs/cgroup" || cannot "no cgroup v2"
+else
+    mount -t tmpfs -o mode=755 cgroup "$root/sys/fs/cgroup"
+    for kind in systemd memory pids; do
+        mkdir "$root/sys/fs/cgroup/$kind"
+    done
+    mount -t cgroup -o none,name=systemd cgroup "$root/sys/fs/cgroup/systemd" || cannot "no cgroup v1"
+    mount -t cgroup -o memory cgroup "$root/sys/fs/cgroup/memory" || cannot "no memory cgroup"
+    mount -t cgroup -o pids cgroup "$root/sys/fs/cgroup/pids" || cannot "no pids cgroup"
+fi
 mkdir "$root/old"
 cd "$root"
 pivot_root . old
