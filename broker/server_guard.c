@@ -48,18 +48,32 @@ static void cut_now(struct server *server, struct bytes identity, int fd)
     }
 }
 
-void guard_cut(struct server *server, struct bytes identity, int fd)
+/* The one with this descriptor, or a new one; NULL: there is no room. */
+static struct cut *find_cut(struct server *server, int fd)
 {
     for (uint32_t i = 0; i < server->cut_count; i++)
         if (server->cuts[i].fd == fd)
-            return;
+            return &server->cuts[i];
+    if (server->cut_count == CUTS_MAX)
+        return NULL;
+    struct cut *cut = &server->cuts[server->cut_count++];
+    *cut = (struct cut){.fd = fd};
+    return cut;
+}
+
+/* One that waits for the same descriptor was for a connection that is gone, unless it is for the
+ * same peer. */
+void guard_cut(struct server *server, struct bytes identity, int fd)
+{
     if (identity.count > IDENTITY_BYTES_MAX)
         return;
-    if (server->cut_count == CUTS_MAX) {
+    struct cut *cut = find_cut(server, fd);
+    if (!cut) {
         cut_now(server, identity, fd);
         return;
     }
-    struct cut *cut = &server->cuts[server->cut_count++];
+    if (bytes_equal((struct bytes){cut->identity, cut->identity_bytes}, identity))
+        return;
     *cut = (struct cut){.identity_bytes = (uint8_t)identity.count,
                         .fd = fd,
                         .at_mono_us = server->now.mono_us + CUT_DELAY_US};
