@@ -216,6 +216,20 @@ def test_a_file_in_the_place_of_a_socket_is_left_alone(directory):
                                      "memory", code=CONFIG)
 
 
+@pytest.mark.parametrize("name", ["socket", "socket.lock"])
+def test_a_link_in_the_place_of_a_socket_or_its_lock_leads_nowhere(directory, name):
+    """Whoever may write to the folder cannot make the broker write, or remove, elsewhere."""
+    precious = directory / "precious"
+    for target in (precious, directory / "new"):
+        precious.write_text("kept")
+        (directory / name).symlink_to(target)
+        done = run("--store", "memory", "--listen", f"ipc://{directory}/socket")
+        assert done.returncode != 0 and "cannot listen" in done.stderr, done
+        assert precious.read_text() == "kept" and not (directory / "new").exists()
+        assert (directory / name).is_symlink()
+        (directory / name).unlink()
+
+
 # --- where the records are ---
 
 
