@@ -70,14 +70,23 @@ static void list_remove(struct sched *sched, uint32_t id)
     lease->session = SLAB_NONE;
 }
 
+/* The number of the lease that is remembered of the record, and is not any more; 0: there is none.
+ */
+static uint64_t forget_before(struct sched *sched, uint32_t slot)
+{
+    if (!(record_at(sched, slot)->flags & FLAG_ENDED))
+        return 0;
+    uint64_t number = lease_at(sched, lease_find_ended(sched, slot))->number;
+    lease_forget_ended(sched, slot);
+    return number;
+}
+
 uint32_t lease_new(struct sched *sched, uint32_t slot, uint64_t number, uint32_t session,
                    int64_t lease_us, struct moment now)
 {
     uint32_t id = slab_take(&sched->leases);
     assert(id != SLAB_NONE);
-    uint32_t ended = lease_find_ended(sched, slot);
-    uint64_t before = ended == SLAB_NONE ? 0 : lease_at(sched, ended)->number;
-    lease_forget_ended(sched, slot);
+    uint64_t before = forget_before(sched, slot);
     struct lease *lease = lease_at(sched, id);
     struct record *record = record_at(sched, slot);
     lease->number = number;

@@ -5,13 +5,6 @@
 #include "bounds.h"
 #include "utf8.h"
 
-bool bytes_equal(struct bytes a, struct bytes b)
-{
-    if (!a.data || !b.data)
-        return !a.data && !b.data;
-    return a.count == b.count && memcmp(a.data, b.data, a.count) == 0;
-}
-
 struct bytes bytes_of(const char *text)
 {
     if (!text)

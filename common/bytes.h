@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Borrowed bytes. `data` is NULL when the field was nil or absent; empty bytes have data and 0. */
 struct bytes {
@@ -13,7 +14,13 @@ struct bytes {
     uint32_t count;
 };
 
-bool bytes_equal(struct bytes a, struct bytes b);
+/* In line: each report names its record by its key. */
+static inline bool bytes_equal(struct bytes a, struct bytes b)
+{
+    if (!a.data || !b.data)
+        return !a.data && !b.data;
+    return a.count == b.count && memcmp(a.data, b.data, a.count) == 0;
+}
 
 /* The bytes of a C string, without its terminator; of NULL, the absent bytes. */
 struct bytes bytes_of(const char *text);
