@@ -83,7 +83,7 @@ struct sched *sched_new(const struct sched_settings *settings)
     sched->settings = *settings;
     sched->rows = rows;
     slab_init_placed(&sched->records, sizeof(struct record), offsetof(struct record, place));
-    table_init(&sched->keys, &sched->records);
+    table_init_dense(&sched->keys, &sched->records);
     heap_init(&sched->waiting, &sched->records, &sched->chunks);
     slab_init(&sched->leases, sizeof(struct lease));
     table_init(&sched->live, &sched->leases);

@@ -9,7 +9,14 @@ enum { SEGMENT_BUCKETS = 1 << TABLE_SEGMENT_BITS };
 void table_init(struct table *table, struct slab *items)
 {
     memset(table, 0, sizeof(*table));
+    table->load = 1;
     table->items = items;
+}
+
+void table_init_dense(struct table *table, struct slab *items)
+{
+    table_init(table, items);
+    table->load = 2;
 }
 
 void table_release(struct table *table)
@@ -53,10 +60,11 @@ bool table_reserve(struct table *table)
 bool table_prepare(struct table *table, uint32_t count)
 {
     uint32_t level = 16;
+    uint32_t wanted = count / table->load;
     assert(table->count == 0);
-    while (level <= count / 2)
+    while (level <= wanted / 2)
         level *= 2;
-    uint32_t buckets = count < level ? level : count;
+    uint32_t buckets = wanted < level ? level : wanted;
     while (table->segment_count <= buckets >> TABLE_SEGMENT_BITS)
         if (!add_segment(table))
             return false;
@@ -95,7 +103,7 @@ void table_put(struct table *table, uint32_t id, uint64_t hash)
     *slab_link(table->items, id) = (struct slab_link){.next = *head, .tag = tag};
     *head = id;
     table->count++;
-    if (table->count > table->bucket_count &&
+    if (table->count > (uint64_t)table->bucket_count * table->load &&
         table->bucket_count >> TABLE_SEGMENT_BITS < table->segment_count)
         split(table);
 }

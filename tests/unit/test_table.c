@@ -100,6 +100,25 @@ static void everything_is_found_after_each_step_of_growth(void **state)
     end(index);
 }
 
+static void a_dense_table_has_a_bucket_for_two_items(void **state)
+{
+    (void)state;
+    enum { COUNT = 30000 };
+    struct index *index = begin(hash_key);
+    table_init_dense(&index->table, &index->slab);
+    for (uint32_t key = 0; key < COUNT; key++) {
+        add(index, key);
+        assert_int_equal(find(index, key / 2, hash_key(key / 2)), key / 2);
+    }
+    for (uint32_t key = 0; key < COUNT; key++)
+        assert_int_equal(find(index, key, hash_key(key)), key);
+    assert_in_range(index->table.bucket_count, COUNT / 2 * 9 / 10, COUNT / 2 * 11 / 10);
+    table_release(&index->table);
+    assert_true(table_prepare(&index->table, COUNT));
+    assert_int_equal(index->table.bucket_count, COUNT / 2);
+    end(index);
+}
+
 static void one_insert_splits_one_bucket_at_most(void **state)
 {
     (void)state;
@@ -184,6 +203,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_empty_table_finds_nothing),
         cmocka_unit_test(everything_is_found_after_each_step_of_growth),
+        cmocka_unit_test(a_dense_table_has_a_bucket_for_two_items),
         cmocka_unit_test(one_insert_splits_one_bucket_at_most),
         cmocka_unit_test(a_removed_item_is_not_found_and_the_others_are),
         cmocka_unit_test(items_of_one_hash_are_one_chain),
