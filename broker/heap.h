@@ -27,7 +27,7 @@
 #include "slab.h"
 
 enum {
-    HEAP_SEGMENT_BITS = SEGMENT_BITS_OR(14, 4),
+    HEAP_SEGMENT_BITS = SEGMENT_BITS_OR(12, 4),
     /* Nodes of the run; a heap with ranks has no such limit. */
     HEAP_RUN_MAX = 1 << SEGMENT_BITS_OR(13, 3),
     HEAP_NODES_MAX = 1 << 28,

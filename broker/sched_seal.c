@@ -77,6 +77,11 @@ void sched_rest(struct sched *sched)
         store_batch_trim(sched->rows, rows_of_ends(sched), bytes_of_ends(sched));
     shrink_dirty(sched, 0);
     shrink_dirty(sched, 1);
+    if (sched->leases.count == 0) {
+        slab_release(&sched->leases);
+        table_release(&sched->live);
+        table_release(&sched->ended);
+    }
 }
 
 /* A stored record: its queue, then its body. */

@@ -27,6 +27,8 @@ static void give_back(struct server *server)
         answers_release(&server->sealed);
     if (!server->effects.count)
         effects_release(&server->effects);
+    if (server->batch && !server->batch_has_content)
+        store_batch_empty(server->batch);
     renew_items(server);
     sched_rest(server->sched);
     malloc_trim(0);

@@ -50,13 +50,19 @@ struct store_batch *store_batch_new(void)
     return calloc(1, sizeof(struct store_batch));
 }
 
+void store_batch_empty(struct store_batch *batch)
+{
+    free(batch->states);
+    free(batch->rows);
+    free(batch->bytes);
+    *batch = (struct store_batch){.drops = batch->drops};
+}
+
 void store_batch_destroy(struct store_batch **batch)
 {
     if (!*batch)
         return;
-    free((*batch)->states);
-    free((*batch)->rows);
-    free((*batch)->bytes);
+    store_batch_empty(*batch);
     free(*batch);
     *batch = NULL;
 }

@@ -96,6 +96,8 @@ void store_batch_clear(struct store_batch *batch);
 /* Forget the content, and give back memory that is far more than it took, as after a burst. Room
  * for so many rows with so many bytes stays, if it was there. */
 void store_batch_trim(struct store_batch *batch, size_t rows, size_t bytes);
+/* Forget the content and give back all of its memory. */
+void store_batch_empty(struct store_batch *batch);
 /* On failure (memory) false, nothing added. */
 bool store_batch_add_state(struct store_batch *batch, const struct store_state *state);
 /* Room for so many more rows with so many bytes in all. On failure false. */
