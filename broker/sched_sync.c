@@ -31,6 +31,8 @@ void sync_destroy(struct sched *sched, struct queue *queue)
     wire_buffer_release(&sync->changed);
     wire_buffer_release(&sync->part);
     free(sync->matched);
+    for (uint32_t i = 0; i < sync->staged_room; i++)
+        free(sync->staged[i]);
     free(sync->staged);
     free(sync->prunes_list);
     free(sync->spare_key);
@@ -189,18 +191,47 @@ static int64_t first_due(struct sync *sync, const struct put *put, struct moment
     return now.wall_us + (int64_t)((unsigned __int128)(uint64_t)window_us * share >> 32);
 }
 
+enum { SEGMENT_SLOTS = 1 << SYNC_SEGMENT_BITS };
+
+/* Room for one more. */
+static bool reserve_staged(struct sync *sync)
+{
+    uint32_t i = sync->staged_count >> SYNC_SEGMENT_BITS;
+    if (i == sync->staged_room) {
+        uint32_t room = sync->staged_room ? sync->staged_room * 2 : 4;
+        uint32_t **staged = realloc(sync->staged, room * sizeof(*staged));
+        if (!staged)
+            return false;
+        memset(staged + sync->staged_room, 0, (room - sync->staged_room) * sizeof(*staged));
+        sync->staged = staged;
+        sync->staged_room = room;
+    }
+    if (!sync->staged[i])
+        sync->staged[i] = malloc(SEGMENT_SLOTS * sizeof(**sync->staged));
+    return sync->staged[i] != NULL;
+}
+
+uint32_t sync_staged_slot(const struct sync *sync)
+{
+    uint32_t i = sync->staged_done;
+    return sync->staged[i >> SYNC_SEGMENT_BITS][i & (SEGMENT_SLOTS - 1)];
+}
+
+void sync_pass_staged(struct sync *sync)
+{
+    uint32_t **segment = &sync->staged[sync->staged_done++ >> SYNC_SEGMENT_BITS];
+    if (sync->staged_done & (SEGMENT_SLOTS - 1))
+        return;
+    free(*segment);
+    *segment = NULL;
+}
+
 static enum status stage_new(struct sched *sched, struct queue *queue, const struct put *put,
                              bool spools, struct moment now)
 {
     struct sync *sync = queue->sync;
-    if (sync->staged_count == sync->staged_room) {
-        uint32_t room = sync->staged_room ? sync->staged_room * 2 : 1024;
-        uint32_t *staged = realloc(sync->staged, room * sizeof(*staged));
-        if (!staged)
-            return STATUS_NO_MEMORY;
-        sync->staged = staged;
-        sync->staged_room = room;
-    }
+    if (!reserve_staged(sync))
+        return STATUS_NO_MEMORY;
     struct put item = *put;
     struct body_fields fields = {.key = put->key};
     put_overlay(put, true, &fields);
@@ -224,7 +255,8 @@ static enum status stage_new(struct sched *sched, struct queue *queue, const str
         return status;
     }
     sync_set_matched(sync, slot);
-    sync->staged[sync->staged_count++] = slot;
+    uint32_t place = sync->staged_count++;
+    sync->staged[place >> SYNC_SEGMENT_BITS][place & (SEGMENT_SLOTS - 1)] = slot;
     sync->counts.created++;
     return STATUS_CREATED;
 }

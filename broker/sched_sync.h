@@ -31,6 +31,7 @@ enum { PARTS_TOUCHED = 1, PARTS_ITEMS, PARTS_PRUNES, PARTS_END };
 enum {
     SYNC_PART_BYTES = 3500,    /* of a row that is spooled */
     SYNC_BATCH_RECORDS = 8192, /* carried out before the disk has taken them */
+    SYNC_SEGMENT_BITS = SEGMENT_BITS(17),
 };
 
 /* A key that was put or removed since BEGIN. */
@@ -68,8 +69,9 @@ struct sync {
 
     uint8_t *matched;      /* a bit for each slot whose key is in the set */
     uint32_t matched_room; /* in bits */
-    uint32_t *staged;
-    uint32_t staged_count, staged_room, staged_done;
+    uint32_t **staged;     /* slots of new records, in segments */
+    uint32_t staged_room;  /* segments */
+    uint32_t staged_count, staged_done;
     struct wire_buffer changed; /* items of known keys */
     size_t changed_done;
     struct prune *prunes_list;
@@ -105,6 +107,10 @@ enum status sync_flush_part(struct sched *sched, struct sync *sync);
 
 /* Changes nothing, and goes: COMMIT is answered so. */
 void sync_drop(struct sync *sync, enum status status);
+
+/* The next of the staged records, and going past it: what is behind goes back by and by. */
+uint32_t sync_staged_slot(const struct sync *sync);
+void sync_pass_staged(struct sync *sync);
 
 /* Another record that is to go. */
 enum status sync_add_prune(struct sync *sync, uint64_t number, uint32_t slot);

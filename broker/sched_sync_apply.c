@@ -112,7 +112,7 @@ static bool is_staged(const struct sched *sched, const struct queue *queue, uint
 static bool apply_staged(struct sched *sched, struct queue *queue, struct moment now)
 {
     struct sync *sync = queue->sync;
-    uint32_t slot = sync->staged[sync->staged_done];
+    uint32_t slot = sync_staged_slot(sync);
     struct record *record = record_at(sched, slot);
     if (is_staged(sched, queue, slot)) { /* else it was put meanwhile, and is a record already */
         uint64_t state = record_reserve(sched, 1) ? sched_draw(sched) : 0;
@@ -121,7 +121,7 @@ static bool apply_staged(struct sched *sched, struct queue *queue, struct moment
         record_begin(sched, slot, state);
         record_schedule(sched, slot, (int64_t)record->due_us, now);
     }
-    sync->staged_done++;
+    sync_pass_staged(sync);
     return true;
 }
 
@@ -242,7 +242,8 @@ static void drop_staged(struct sched *sched, struct queue *queue, uint32_t *budg
 {
     struct sync *sync = queue->sync;
     for (; *budget && sync->staged_done < sync->staged_count; --*budget) {
-        uint32_t slot = sync->staged[sync->staged_done++];
+        uint32_t slot = sync_staged_slot(sync);
+        sync_pass_staged(sync);
         if (is_staged(sched, queue, slot))
             record_drop(sched, slot);
     }
