@@ -218,7 +218,7 @@ static int raise_epoch(struct store_lmdb *store)
  * is said in store_lmdb_thread.c. */
 static bool is_full(const struct store_lmdb *store, int error)
 {
-    bool may_be = error == ENOSPC || error == EDQUOT ||
+    bool may_be = store_lmdb_lacks_space(error) ||
                   (error == EIO && store_lmdb_free_bytes(store->directory) < FULL_BYTES);
     return error == MDB_MAP_FULL || (may_be && fdatasync(store->data_fd) == 0);
 }
@@ -231,6 +231,8 @@ static enum status take_over(struct store_lmdb *store)
     if (error) {
         store_lmdb_say(store->store.why, "cannot write %s/data.mdb: %s", store->directory,
                        mdb_strerror(error));
+        if (error == MDB_CORRUPTED)
+            return STATUS_CORRUPT;
         return is_full(store, error) ? STATUS_NO_SPACE : STATUS_IO;
     }
     memcpy(store->store.id, store->info.id, sizeof(store->store.id));

@@ -121,6 +121,8 @@ enum status store_lmdb_directory_make(const char *directory, char *why);
 enum status store_lmdb_lock(const char *directory, int *fd, char *why);
 /* The names in it are durable, and its own name in the directories above. */
 enum status store_lmdb_directory_sync(const char *directory, char *why);
+/* Whether a call failed for want of space, or of a share of it. */
+bool store_lmdb_lacks_space(int error);
 uint64_t store_lmdb_free_bytes(const char *directory);
 /* Allocates DIR/reserve when there is twice the room, unless it is there. Returns whether it is. */
 bool store_lmdb_reserve_make(const char *directory, uint64_t bytes);

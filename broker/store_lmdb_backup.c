@@ -23,7 +23,7 @@ static enum status say_failed(const char *what, const char *path, int error, cha
     store_lmdb_say(why, "cannot %s %s: %s", what, path, mdb_strerror(error));
     if (error == ENOENT)
         return STATUS_NOT_FOUND;
-    return error == ENOSPC || error == EDQUOT ? STATUS_NO_SPACE : STATUS_IO;
+    return store_lmdb_lacks_space(error) ? STATUS_NO_SPACE : STATUS_IO;
 }
 
 static bool is_empty(const char *directory)
@@ -90,8 +90,8 @@ static enum status give_identity(const struct target *target, char *why)
         error = store_lmdb_env_put_info(&env, txn, &env.info);
     if (!error)
         error = mdb_txn_commit(txn);
-    else if (txn)
-        mdb_txn_abort(txn);
+    else
+        mdb_txn_abort(txn); /* of none does nothing */
     store_lmdb_env_close(&env);
     return error ? say_failed("write", target->part, error, why) : STATUS_OK;
 }

@@ -128,7 +128,7 @@ static void allocate_ahead(struct store_lmdb *store)
         fallocate(store->data_fd, FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)(end + ahead - from));
     if (!error) {
         store->allocated_end = end + ahead;
-    } else if (errno == ENOSPC || errno == EDQUOT) {
+    } else if (store_lmdb_lacks_space(errno)) {
         error = fallocate(store->data_fd, FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)(end - from));
         store->space_low = error != 0;
         if (!error)

@@ -33,7 +33,7 @@ static enum status say_failed(char *why, const char *what, const char *path, int
     store_lmdb_say(why, "cannot %s %s: %s", what, path, mdb_strerror(error));
     if (error == ENOMEM)
         return STATUS_NO_MEMORY;
-    if (error == ENOSPC || error == EDQUOT || error == MDB_MAP_FULL)
+    if (store_lmdb_lacks_space(error) || error == MDB_MAP_FULL)
         return STATUS_NO_SPACE;
     bool damaged = error == MDB_CORRUPTED || error == MDB_PAGE_NOTFOUND || error == MDB_INVALID ||
                    error == MDB_VERSION_MISMATCH;

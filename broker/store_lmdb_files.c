@@ -14,7 +14,7 @@
 static bool file_path(char *path, const char *directory, const char *name)
 {
     int count = snprintf(path, STORE_LMDB_PATH_BYTES, "%s/%s", directory, name);
-    return count > 0 && count < STORE_LMDB_PATH_BYTES;
+    return count < STORE_LMDB_PATH_BYTES;
 }
 
 enum status store_lmdb_directory_make(const char *directory, char *why)
@@ -22,7 +22,7 @@ enum status store_lmdb_directory_make(const char *directory, char *why)
     char path[STORE_LMDB_PATH_BYTES];
     int count = snprintf(path, sizeof(path), "%s", directory);
     /* Room for the names of the files in it. */
-    if (count <= 0 || (size_t)count >= sizeof(path) - 32) {
+    if (!directory[0] || (size_t)count >= sizeof(path) - 32) {
         store_lmdb_say(why, "the name of the store's directory is empty or too long");
         return STATUS_BAD_FIELD;
     }
@@ -46,7 +46,7 @@ static bool sync_above(const char *path)
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return errno == EACCES || errno == EPERM;
-    bool failed = fsync(fd) && (errno == EIO || errno == ENOSPC || errno == EDQUOT);
+    bool failed = fsync(fd) && (errno == EIO || store_lmdb_lacks_space(errno));
     close(fd);
     return !failed;
 }
@@ -89,8 +89,10 @@ static void say_holder(const char *directory, int fd, char *why)
 enum status store_lmdb_lock(const char *directory, int *fd, char *why)
 {
     char path[STORE_LMDB_PATH_BYTES];
-    if (!file_path(path, directory, "owner.lock"))
+    if (!file_path(path, directory, "owner.lock")) {
+        store_lmdb_say(why, "the name of the store's directory is too long");
         return STATUS_BAD_FIELD;
+    }
     *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (*fd < 0) {
         store_lmdb_say(why, "cannot open %s: %s", path, strerror(errno));
@@ -108,7 +110,7 @@ enum status store_lmdb_lock(const char *directory, int *fd, char *why)
         status = STATUS_IO;
     } else if (ftruncate(*fd, 0) || pwrite(*fd, text, (size_t)count, 0) != count) {
         /* The pid is for people; a full disk must not keep the store from opening. */
-        if (errno != ENOSPC && errno != EDQUOT) {
+        if (!store_lmdb_lacks_space(errno)) {
             store_lmdb_say(why, "cannot write %s: %s", path, strerror(errno));
             status = STATUS_IO;
         }
@@ -118,6 +120,11 @@ enum status store_lmdb_lock(const char *directory, int *fd, char *why)
         *fd = -1;
     }
     return status;
+}
+
+bool store_lmdb_lacks_space(int error)
+{
+    return error == ENOSPC || error == EDQUOT;
 }
 
 uint64_t store_lmdb_free_bytes(const char *directory)

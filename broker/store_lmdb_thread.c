@@ -118,7 +118,7 @@ static enum status judge(struct store_lmdb *store, int error)
     if (error == MDB_MAP_FULL || error == ENOMEM)
         return STATUS_NO_SPACE;
     bool may_be_full =
-        error == ENOSPC || error == EDQUOT || error == EFBIG || (error == EIO && store->space_low);
+        store_lmdb_lacks_space(error) || error == EFBIG || (error == EIO && store->space_low);
     if (may_be_full && fdatasync(store->data_fd) == 0)
         return STATUS_NO_SPACE;
     if (error == MDB_CORRUPTED && store->store.why[0])

@@ -79,6 +79,16 @@ static void back_up(const struct life *life, struct store *store)
     assert_int_not_equal(access(life->backup, F_OK), 0); /* nothing is left of it */
 }
 
+/* Its identity and its owner are drawn. */
+static void open_in_memory(void)
+{
+    struct store *store = NULL;
+    enum status status = store_open_memory(&store);
+    assert_true(status ? status == STATUS_IO && !store : store != NULL);
+    if (store)
+        store_destroy(&store);
+}
+
 static void live(struct life *life)
 {
     char why[STORE_WHY_BYTES] = "";
@@ -93,6 +103,7 @@ static void live(struct life *life)
     enum status status = help_count_records(store, &records);
     if (status && status != STATUS_NO_MEMORY)
         assert_true(store_why(store)[0]);
+    open_in_memory();
     struct store_fence fence = store->fence;
     for (uint64_t i = 0; i < BATCHES && !status; i++) {
         if (!commit(life, store, &fence))

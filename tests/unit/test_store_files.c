@@ -1,6 +1,8 @@
 /* test_store_files.c - backups, checks, visits, versions, and a second owner. */
 #include "store.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -10,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -281,6 +285,89 @@ static void another_process_that_raised_the_epoch_fences_off_the_first(void **st
     free(model);
 }
 
+/* --- names and places ------------------------------------------------------------------------ */
+
+static void a_name_that_is_empty_or_too_long_is_refused(void **state)
+{
+    (void)state;
+    static char name[STORE_LMDB_PATH_BYTES + 8];
+    char why[STORE_WHY_BYTES] = "";
+    int fd = -1;
+    memset(name, 'a', sizeof(name) - 1);
+    name[0] = '/';
+    const char *const names[] = {"", name};
+    for (size_t i = 0; i < 2; i++) {
+        struct store_options options = help_options(names[i]);
+        struct store *store = NULL;
+        assert_int_equal(store_open_lmdb(&store, &options, why, sizeof(why)), STATUS_BAD_FIELD);
+        assert_non_null(strstr(why, "too long"));
+    }
+    assert_int_equal(store_lmdb_lock(name, &fd, why), STATUS_BAD_FIELD);
+    assert_false(store_lmdb_reserve_make(name, 4096));
+    assert_int_equal(store_lmdb_reserve_bytes(name), 0);
+    assert_false(store_lmdb_reserve_drop(name));
+    assert_true(store_lmdb_lacks_space(EDQUOT) && !store_lmdb_lacks_space(EIO));
+    struct store_options options = help_options(directory);
+    struct store *store = help_open(&options);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(store_backup(store, names[i], why, sizeof(why)), STATUS_BAD_FIELD);
+        assert_non_null(strstr(why, "too long"));
+    }
+    store_destroy(&store);
+}
+
+/* Where one stands is no part of a store's name: the directories above it are synced, too. */
+static void a_store_may_be_named_from_where_one_stands(void **state)
+{
+    (void)state;
+    char before[4096], above[HELP_PATH_BYTES];
+    assert_non_null(getcwd(before, sizeof(before)));
+    snprintf(above, sizeof(above), "%s", directory);
+    *strrchr(above, '/') = '\0';
+    assert_int_equal(chdir(above), 0);
+    struct store_options options = help_options(strrchr(directory, '/') + 1);
+    struct store *store = help_open(&options);
+    store_destroy(&store);
+    store = help_open(&options);
+    store_destroy(&store);
+    assert_int_equal(chdir(before), 0);
+    options.directory = directory;
+    store = help_open(&options);
+    store_destroy(&store);
+}
+
+static void an_owner_that_wrote_no_pid_is_unknown(void **state)
+{
+    (void)state;
+    char path[HELP_PATH_BYTES + 16], why[STORE_WHY_BYTES] = "";
+    struct store_options options = help_options(directory);
+    struct store *store = help_open(&options);
+    store_destroy(&store);
+    snprintf(path, sizeof(path), "%s/owner.lock", directory);
+    int fd = open(path, O_RDWR | O_TRUNC | O_CLOEXEC);
+    assert_true(fd >= 0 && flock(fd, LOCK_EX) == 0);
+    assert_int_equal(store_open_lmdb(&store, &options, why, sizeof(why)), STATUS_LOCKED);
+    assert_non_null(strstr(why, "pid unknown"));
+    close(fd);
+}
+
+static void a_reserve_of_another_size_is_made_anew(void **state)
+{
+    (void)state;
+    struct store_options options = help_options(directory);
+    const uint64_t sizes[] = {8192, 65536, 65536};
+    for (size_t i = 0; i < 3; i++) {
+        options.reserve_bytes = sizes[i];
+        struct store *store = help_open(&options);
+        store_destroy(&store);
+        assert_int_equal(store_lmdb_reserve_bytes(directory), sizes[i]);
+    }
+    assert_false(store_lmdb_reserve_make(directory, 0));
+    assert_true(store_lmdb_reserve_drop(directory));
+    assert_false(store_lmdb_reserve_drop(directory));
+    assert_int_equal(store_lmdb_reserve_bytes(directory), 0);
+}
+
 int main(void)
 {
 #define STORE_TEST(test) cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
@@ -291,6 +378,10 @@ int main(void)
         STORE_TEST(a_stopped_store_is_visited_row_by_row),
         STORE_TEST(a_store_of_a_newer_version_is_refused),
         STORE_TEST(another_process_that_raised_the_epoch_fences_off_the_first),
+        STORE_TEST(a_name_that_is_empty_or_too_long_is_refused),
+        STORE_TEST(a_store_may_be_named_from_where_one_stands),
+        STORE_TEST(an_owner_that_wrote_no_pid_is_unknown),
+        STORE_TEST(a_reserve_of_another_size_is_made_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -161,11 +161,40 @@ static void a_salvage_without_memory_says_so_and_takes_nothing_for_damage(void *
     help_remove(directory);
 }
 
+/* --- the store that keeps nothing ------------------------------------------------------------ */
+
+static void a_store_in_memory_gives_back_its_batches_in_order_or_ends_with_them(void **state)
+{
+    (void)state;
+    struct store *store = NULL;
+    memory_plan(1, true);
+    memory_enter();
+    assert_int_equal(store_open_memory(&store), STATUS_NO_MEMORY);
+    memory_leave();
+    memory_come_back();
+    assert_int_equal(store_open_memory(&store), STATUS_OK);
+    assert_null(store_take_done(store));
+    struct store_fence fence = store->fence;
+    struct store_batch *batches[4];
+    for (int i = 0; i < 4; i++) {
+        batches[i] = store_batch_new();
+        fence.sequence++;
+        batches[i]->fence = fence;
+        assert_int_equal(store_submit(store, batches[i]), STATUS_OK);
+    }
+    for (int i = 0; i < 2; i++) {
+        assert_ptr_equal(store_take_done(store), batches[i]);
+        store_batch_destroy(&batches[i]);
+    }
+    store_destroy(&store); /* and the two that nobody took */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_allocation_of_the_store_fails_and_nothing_acknowledged_is_lost),
         cmocka_unit_test(a_salvage_without_memory_says_so_and_takes_nothing_for_damage),
+        cmocka_unit_test(a_store_in_memory_gives_back_its_batches_in_order_or_ends_with_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
