@@ -1,6 +1,8 @@
 /* What people see when they look: lists, peeks and numbers. */
 #include "story.h"
 
+#include <stdio.h>
+
 static uint32_t count_listed(struct story *story, unsigned statuses, const char *prefix)
 {
     uint64_t cursor = 0;
@@ -70,6 +72,71 @@ static void a_peek_shows_what_is_due_when_it_may_be_handed_out(void **state)
     assert_int_equal(sched_peek(story->sched, bytes_of("q"), slots, 2), 2);
 }
 
+/* The caller fetches what it is about to step or to send: leases that are there, ended, or were
+ * never there, tasks between other effects, keys that are known and new. */
+static void what_is_fetched_ahead_changes_nothing(void **state)
+{
+    enum { KEYS = 3 * FETCH_MAX, OTHERS = 5 };
+    struct story *story = *state;
+    uint64_t leases[KEYS + OTHERS];
+    uint32_t slots[KEYS + OTHERS];
+    struct effect list[KEYS + OTHERS];
+    struct bytes keys[FETCH_MAX];
+    char names[KEYS][8];
+    HELLO(story, A, .credit = KEYS);
+    for (uint32_t i = 0; i < KEYS; i++) {
+        snprintf(names[i], sizeof(names[i]), "k%u", i);
+        PUT(story, names[i]);
+        struct story_task task = story_take_any(story, A);
+        leases[i] = task.task.name.lease;
+        list[i] = story->last[EFFECT_TASK];
+        if (i % 8 == 0)
+            story_give_back_begun(story, A, &task); /* and it is handed out again */
+        if (i % 8 == 1)
+            story_remove(story, names[i]);
+    }
+    for (uint32_t i = 0; i < OTHERS; i++) {
+        leases[KEYS + i] = i;
+        list[KEYS + i] = (struct effect){.kind = EFFECT_PING};
+    }
+    struct effects effects = {list, KEYS + OTHERS, KEYS + OTHERS};
+    struct sched_numbers before = story_numbers(story, "q");
+    for (uint32_t at = 0; at < KEYS + OTHERS; at += FETCH_MAX) {
+        sched_fetch_leases(story->sched, leases, slots, KEYS + OTHERS, at);
+        sched_fetch_tasks(story->sched, &effects, at);
+    }
+    struct event event = {.kind = EVENT_PUT};
+    event.put.queue = bytes_of("q");
+    for (uint32_t i = 0; i < FETCH_MAX; i++)
+        keys[i] = bytes_of(i % 2 ? names[i] : "unknown");
+    sched_fetch_keys(story->sched, &event, keys, FETCH_MAX);
+    event.put.queue = bytes_of("unknown");
+    sched_fetch_keys(story->sched, &event, keys, FETCH_MAX);
+    struct sched_numbers after = story_numbers(story, "q");
+    assert_memory_equal(&before, &after, sizeof(before));
+}
+
+static void an_effect_whose_lease_has_ended_has_no_task(void **state)
+{
+    struct story *story = *state;
+    struct task seen;
+    HELLO(story, A, .credit = 1);
+    PUT(story, "feed");
+    struct story_task first = story_take_task(story, A, "feed");
+    struct effect effect = story->last[EFFECT_TASK];
+    assert_true(sched_view_task(story->sched, &effect, story->now, &seen));
+    EXPECT(STATUS_OK, story_give_back(story, A, &first));
+    story_take_task(story, A, "feed");
+    assert_false(sched_view_task(story->sched, &effect, story->now, &seen));
+    story_goodbye(story, A);
+    assert_false(sched_view_task(story->sched, &effect, story->now, &seen));
+    assert_false(sched_queue_is_paused(story->sched, 7));
+    story_pause(story, "q");
+    assert_true(sched_queue_is_paused(story->sched, 0));
+    struct sched_agreed agreed;
+    assert_false(sched_get_agreed(story->sched, 77, &agreed));
+}
+
 static void numbers_tell_what_is_late(void **state)
 {
     struct story *story = *state;
@@ -96,6 +163,8 @@ int main(void)
         STORY(a_list_names_each_record_once_and_chooses),
         STORY(a_peek_shows_what_comes_next_in_order),
         STORY(a_peek_shows_what_is_due_when_it_may_be_handed_out),
+        STORY_WITH_MEMORY(what_is_fetched_ahead_changes_nothing),
+        STORY(an_effect_whose_lease_has_ended_has_no_task),
         STORY(numbers_tell_what_is_late),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -183,6 +183,44 @@ static void a_dry_run_adds_changes_and_prunes_nothing(void **state)
     assert_int_equal(story_numbers(story, "q").totals.created, 2);
 }
 
+/* --- large sets ------------------------------------------------------------------------------- */
+
+enum { LARGE_OLD = 3000, LARGE_KEPT = 800, LARGE_NEW = 9000 };
+
+static const char *numbered(const char *name, int number)
+{
+    static char key[32];
+    snprintf(key, sizeof(key), "%s%d", name, number);
+    return key;
+}
+
+/* More than one part of staged rows, of those to prune, and of one batch; and it goes on where it
+ * was when the broker ends in the middle. */
+static void a_large_set_is_carried_out_in_parts_and_over_a_crash(void **state)
+{
+    struct story *story = *state;
+    for (int i = 0; i < LARGE_OLD; i++)
+        PUT(story, numbered("old", i), .in_s = 5000);
+    struct story_set set = scene_begin_set(story);
+    for (int i = 0; i < LARGE_KEPT; i++)
+        SYNC_LINE(story, CLIENT, &set, numbered("old", i), .payload = i % 2 ? "changed" : NULL);
+    for (int i = 0; i < LARGE_NEW; i++)
+        SYNC_LINE(story, CLIENT, &set, numbered("new", i), .in_s = 5000);
+    SYNC_COMMIT(story, CLIENT, &set, .prune = true, .unworked = true);
+    for (int slice = 0; slice < 40 && story_numbers(story, "q").records < LARGE_NEW; slice++)
+        story_work(story, 1000);
+    story_crash(story);
+    for (int slice = 0; slice < 100 && sched_has_work(story->sched); slice++)
+        story_work(story, 1000);
+    assert_false(sched_has_work(story->sched));
+    struct sched_numbers numbers = story_numbers(story, "q");
+    assert_int_equal(numbers.records, LARGE_KEPT + LARGE_NEW);
+    assert_int_equal(numbers.totals.removed, LARGE_OLD - LARGE_KEPT);
+    assert_false(story_has(story, numbered("old", LARGE_KEPT)));
+    story_expect_text(story_view(story, numbered("old", 1)).payload, "changed");
+    assert_true(story_has(story, numbered("new", LARGE_NEW - 1)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -196,6 +234,7 @@ int main(void)
         STORY(the_guard_counts_only_what_would_go),
         STORY(a_dry_run_counts_and_changes_nothing),
         STORY(a_dry_run_adds_changes_and_prunes_nothing),
+        STORY_WITH_MEMORY(a_large_set_is_carried_out_in_parts_and_over_a_crash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
