@@ -101,7 +101,8 @@ static void what_comes_in_order_fills_the_shelves(void **state)
 }
 
 /* A shelf of 2,048 is cut at the middle of its nodes 0, 32, 64 ...: here half of these are as early
- * as the shelf's first, and nearly all others late. */
+ * as the shelf's first, and nearly all others late. (A small one's sample of two leads nobody so
+ * far astray.) */
 static void a_sample_that_misleads_does_not_decide_where_a_shelf_is_cut(void **state)
 {
     struct model *model = *state;
@@ -114,7 +115,7 @@ static void a_sample_that_misleads_does_not_decide_where_a_shelf_is_cut(void **s
     const struct shelves *shelves = &model->heap.shelves;
     assert_int_equal(shelves->end - shelves->begin, 2);
     for (uint32_t i = shelves->begin; i < shelves->end; i++)
-        assert_true(shelves->list[i].pile.count >= SHELF_LEAST);
+        assert_true(shelves->list[i].pile.count >= SHELF_LEAST || EVERDUE_SEGMENT_BITS_LESS);
     model_check(model);
     model_drain(model);
 }
@@ -224,8 +225,10 @@ static void shelves_that_became_small_are_joined(void **state)
             model_take_out(model, i);
     model_check(model);
     const struct shelves *shelves = &model->heap.shelves;
-    assert_true(shelves->end - shelves->begin <= 3);
-    assert_true(model->chunks.used_end - model->chunks.free_count <= 8);
+    uint32_t left = MODEL_ITEMS / 40 + 1, most = 2 * (left / SHELF_LEAST) + 3;
+    assert_true(shelves->end - shelves->begin <= most);
+    assert_true(model->chunks.used_end - model->chunks.free_count <=
+                left / CHUNK_NODES + 2 * most + 2);
     model_check_peek(model, MODEL_ITEMS);
     for (uint32_t i = 0; i < MODEL_ITEMS; i++)
         if (!model->is_in[i])
@@ -286,7 +289,7 @@ static void equal_times_go_by_item_when_serials_have_run_out(void **state)
 
 /* --- no long step ----------------------------------------------------------------------------- */
 
-enum { WATCHED = 4 * SHELF_NODES, BLOCK = 64 };
+enum { WATCHED = 4 * SHELF_NODES, BLOCK = WATCHED < 64 ? WATCHED : 64 };
 
 /* Whole blocks of places are compared first: there are many calls. */
 static uint32_t count_moved(const struct model *model, uint32_t *places)
