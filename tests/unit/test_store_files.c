@@ -285,6 +285,44 @@ static void another_process_that_raised_the_epoch_fences_off_the_first(void **st
     free(model);
 }
 
+/* --- a large checkpoint ----------------------------------------------------------------------- */
+
+/* More states than one slice folds, more parts and more commits than one trims. */
+static void a_large_checkpoint_comes_in_slices(void **state)
+{
+    (void)state;
+    enum { MANY = 135000, SMALL_COMMITS = 150 };
+    uint64_t records = 0;
+    struct store_options options = help_options(directory);
+    options.sync = STORE_SYNC_NEVER;
+    struct store *store = help_open(&options);
+    struct store_fence fence = store->fence;
+    struct store_batch *batch = store_batch_new();
+    for (uint64_t i = 1; i <= MANY + SMALL_COMMITS; i++) {
+        struct store_row row = {.table = STORE_RECORDS, .a = i, .count = 1};
+        struct store_state known = {.number = i, .flags = STATE_PRESENT};
+        assert_true(store_batch_add_row(batch, &row, "b"));
+        assert_true(store_batch_add_state(batch, &known));
+        if (i >= MANY)
+            assert_int_equal(help_commit(store, &fence, batch), STATUS_OK);
+    }
+    store_destroy(&store);
+    options.journal_bytes_max = 1;
+    store = help_open(&options);
+    fence = store->fence;
+    struct store_health health = {0};
+    while (!health.checkpoints_total) { /* ends: each commit brings it on */
+        struct store_state known = {.number = 1, .flags = STATE_PRESENT};
+        assert_true(store_batch_add_state(batch, &known));
+        assert_int_equal(help_commit(store, &fence, batch), STATUS_OK);
+        store_get_health(store, &health);
+    }
+    assert_int_equal(help_count_records(store, &records), STATUS_OK);
+    assert_int_equal(records, MANY + SMALL_COMMITS);
+    store_destroy(&store);
+    store_batch_destroy(&batch);
+}
+
 /* --- names and places ------------------------------------------------------------------------ */
 
 static void a_name_that_is_empty_or_too_long_is_refused(void **state)
@@ -378,6 +416,7 @@ int main(void)
         STORE_TEST(a_stopped_store_is_visited_row_by_row),
         STORE_TEST(a_store_of_a_newer_version_is_refused),
         STORE_TEST(another_process_that_raised_the_epoch_fences_off_the_first),
+        STORE_TEST(a_large_checkpoint_comes_in_slices),
         STORE_TEST(a_name_that_is_empty_or_too_long_is_refused),
         STORE_TEST(a_store_may_be_named_from_where_one_stands),
         STORE_TEST(an_owner_that_wrote_no_pid_is_unknown),

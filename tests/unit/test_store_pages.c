@@ -299,6 +299,23 @@ static void each_field_of_a_page_is_refused_or_means_nothing(void **state)
     assert_true(refused > 500);
 }
 
+static void where_no_header_is_left_nothing_can_be_found(void **state)
+{
+    (void)state;
+    static const uint8_t zeros[TREE_PAGE_HEAD_BYTES + 8];
+    char why[STORE_WHY_BYTES] = "";
+    struct sight saved = {0};
+    struct store_lmdb_pages pages;
+    const struct store_salvage asked = {{see_row, see_record, &saved}, see_line, see_line, &saved};
+    for (off_t page = 0; page < 2; page++)
+        assert_int_equal(pwrite(data_fd, zeros, sizeof(zeros), page * PAGE), sizeof(zeros));
+    assert_int_equal(store_salvage_lmdb(directory, &asked, why), STATUS_CORRUPT);
+    assert_non_null(strstr(why, "both headers"));
+    restore(0);
+    assert_int_equal(store_salvage_lmdb("/nowhere/at/all", &asked, why), STATUS_NOT_FOUND);
+    assert_int_equal(store_lmdb_pages_check("/nowhere/at/all", &pages, why), STATUS_NOT_FOUND);
+}
+
 static void the_undamaged_file_is_read_whole(void **state)
 {
     (void)state;
@@ -314,6 +331,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_undamaged_file_is_read_whole),
         cmocka_unit_test(each_field_of_a_page_is_refused_or_means_nothing),
+        cmocka_unit_test(where_no_header_is_left_nothing_can_be_found),
     };
     return cmocka_run_group_tests(tests, make_image, drop_image);
 }
