@@ -98,7 +98,7 @@ static enum status give_identity(const struct target *target, char *why)
 
 enum status store_lmdb_backup(const struct store_lmdb_env *env, const char *directory, char *why)
 {
-    struct target target;
+    struct target target = {0}; /* nothing was made */
     enum status status = target_make(&target, directory, why);
     if (status == STATUS_OK) {
         status = copy(env, &target, why);
