@@ -289,7 +289,8 @@ static void equal_times_go_by_item_when_serials_have_run_out(void **state)
 
 /* --- no long step ----------------------------------------------------------------------------- */
 
-enum { WATCHED = 4 * SHELF_NODES, BLOCK = WATCHED < 64 ? WATCHED : 64 };
+enum { WATCHED = 4 * SHELF_NODES, BLOCK = SLAB_SEGMENT_ITEMS < 64 ? SLAB_SEGMENT_ITEMS : 64 };
+_Static_assert(WATCHED % BLOCK == 0, "a block lies in one segment");
 
 /* Whole blocks of places are compared first: there are many calls. */
 static uint32_t count_moved(const struct model *model, uint32_t *places)
