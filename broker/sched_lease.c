@@ -250,7 +250,8 @@ static void count_crash(struct sched *sched, uint32_t slot, const struct loss *l
         return;
     }
     uint32_t tries = is_too_often ? UINT32_MAX : record->crashes - 1u;
-    record_schedule(sched, slot, now.wall_us + backoff_us(sched, record, tries), now);
+    int64_t due_us = now.wall_us + backoff_us(sched, record, tries);
+    record_schedule(sched, slot, due_us < TIME_US_END ? due_us : TIME_US_END - 1, now);
 }
 
 /* Nobody's, and to be lost a little later. */
