@@ -23,6 +23,7 @@ from demo_files import FileSet, key_of
 from demo_processes import DemoError, Everdue, Process, disk_bytes
 
 QUEUE = "files"
+CREDIT = "64"
 WORKERS_MAX = 16
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(ROOT, "build", "release")
@@ -208,9 +209,12 @@ class Demo:
             f"{back - self.killed.at:.1f} s")
 
     def start_workers(self):
+        """With a fixed credit: one that follows the pace of the files gives records back when they
+        turn slow, and the books say that none was."""
         self.workers = Process(
             [self.everdue.program("everdue-worker"), "--broker", self.everdue.endpoint,
-             "--queue", QUEUE, "-n", str(self.chosen.workers), "--plugin", PLUGIN],
+             "--queue", QUEUE, "-n", str(self.chosen.workers), "--credit", CREDIT,
+             "--plugin", PLUGIN],
             os.path.join(self.directory, "workers.log"))
         count = "1 worker" if self.chosen.workers == 1 else f"{self.chosen.workers} workers"
         say(f"{count} for {self.chosen.seconds} s, or until Ctrl-C")
