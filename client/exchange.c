@@ -30,7 +30,8 @@ struct exchange {
     bool is_hello_sent;
     bool is_greeted;
     bool is_fragile;
-    bool heard_of; /* something came since the deadline was set */
+    bool is_refused; /* libzmq does not try again with this socket */
+    bool heard_of;   /* something came since the deadline was set */
     int64_t deadline_us;
     int64_t opened_us;
     int64_t heard_us;
@@ -235,6 +236,7 @@ static void reconnect(struct exchange *exchange, int64_t now)
 {
     exchange->is_greeted = false;
     exchange->is_hello_sent = false;
+    exchange->is_refused = false;
     exchange->hello_from_us = now + BACKOFF_US;
     for (size_t i = 0; i < EXCHANGE_FLIGHTS_MAX; i++)
         exchange->flights[i].is_sent = false;
@@ -415,15 +417,18 @@ static enum status give_up(struct exchange *exchange)
     return exchange->failure;
 }
 
+/* Who was refused knocks again when it is asked for something again, not before. */
 enum status exchange_wait(struct exchange *exchange, struct answer *answer)
 {
+    if (exchange->is_refused)
+        reconnect(exchange, now_us());
     for (;;) { /* ends with an answer, a failure, or the deadline */
         if (receive(exchange, answer))
             return STATUS_OK;
         int64_t now = now_us();
         const char *refusal = link_take_refusal(exchange->link);
         if (refusal) {
-            reconnect(exchange, now); /* for the next call: this one need not wait any longer */
+            exchange->is_refused = true;
             fail(exchange, STATUS_DENIED, refusal);
         }
         if (exchange->failure || now >= exchange->deadline_us)
