@@ -4,7 +4,8 @@
  *   sched_seal.c     what changed, for the store
  *   sched_record.c   a record's life: made, placed, parked, removed, marked as changed
  *   sched_session.c  sessions: hello, credit, heartbeats, end
- *   sched_lease.c    leases: granted, ended, lost, resumed, touched
+ *   sched_lease.c    leases: granted, ended, lost, touched
+ *   sched_resume.c   leases that workers bring back
  *   sched_ends.c     which lease ends next
  *   sched_grant.c    who gets what is ready
  *   sched_report.c   the report: accepted or not, and what it does
@@ -216,6 +217,9 @@ void record_schedule(struct sched *sched, uint32_t slot, int64_t due_us, struct 
 /* From PLACE_NOWHERE, or out of the waiting heap, to ready (or awaiting) with the due that it has.
  */
 void record_make_ready(struct sched *sched, uint32_t slot);
+/* From PLACE_NOWHERE, for the rest of the grace; its due may have come long before: it is not late.
+ */
+void record_hold(struct sched *sched, uint32_t slot);
 /* From PLACE_NOWHERE. */
 void record_park(struct sched *sched, uint32_t slot, struct moment now);
 
@@ -258,7 +262,9 @@ uint32_t lease_new(struct sched *sched, uint32_t slot, uint64_t number, uint32_t
 /* Ends it; its record is in PLACE_NOWHERE then (if it is there still). */
 void lease_end(struct sched *sched, uint32_t id);
 /* Loses it: `counted` as a crash. When that needs memory or a number, and there is none, it belongs
- * to nobody from now on and is lost as soon as there is: until then a late report is in time. */
+ * to nobody from now on and is lost as soon as there is: until then a late report is in time. In
+ * the grace the record of a lease that was resumed is held on: of several old holders others may
+ * come back. */
 void lease_lose(struct sched *sched, uint32_t id, bool counted, struct moment now);
 /* It was taken, not streamed: it uses no credit. */
 void lease_set_taken(struct sched *sched, uint32_t id);
@@ -266,7 +272,6 @@ void lease_move(struct sched *sched, uint32_t id, uint32_t session);
 enum status lease_touch(struct sched *sched, const struct event *event);
 enum status lease_give_back(struct sched *sched, const struct event *event);
 enum status lease_undelivered(struct sched *sched, const struct event *event);
-enum status lease_resume(struct sched *sched, const struct event *event, struct effects *effects);
 void lease_expire(struct sched *sched, struct moment now, struct effects *effects);
 /* The back-off before try `count` of a record. */
 int64_t backoff_us(const struct sched *sched, const struct record *record, uint32_t count);
@@ -274,6 +279,11 @@ int64_t backoff_us(const struct sched *sched, const struct record *record, uint3
 bool park_is_allowed(const struct sched *sched, const struct queue *queue, struct moment now);
 /* From PLACE_NOWHERE, its reason written and room in the heap: parks it, and counts that. */
 void park_by_count(struct sched *sched, uint32_t slot, struct moment now);
+
+/* --- sched_resume.c --------------------------------------------------------------------------- */
+
+/* STALE: another has been given the record since, or its report was another's. */
+enum status lease_resume(struct sched *sched, const struct event *event, struct effects *effects);
 
 /* --- sched_ends.c ----------------------------------------------------------------------------- */
 

@@ -205,8 +205,16 @@ void lease_place_uncounted(struct sched *sched, uint32_t slot, int64_t due_us, s
 struct loss {
     bool counted;
     bool parks;
+    bool waits;     /* is held until the grace is over, and what is pending stays so */
     int64_t due_us; /* named by a pending change, or TIME_US_NEVER */
 };
+
+/* Several may have been given the record before the restart, each when the one before had been
+ * lost: while one may still come back with its lease the record is nobody else's. */
+static bool may_have_other_holders(const struct sched *sched, const struct lease *lease)
+{
+    return sched->grace_end_mono_us != TIME_US_NEVER && lease->number < sched->first_number;
+}
 
 /* All that needs memory or a number. On false the record is as it was, but may name a reason for
  * parking that the next report clears. */
@@ -228,7 +236,18 @@ static bool prepare_loss(struct sched *sched, uint32_t slot, struct bytes worker
             return false;
     }
     loss->due_us = TIME_US_NEVER;
-    return !(record->flags & FLAG_PENDING) || pending_apply_lost(sched, slot, now, &loss->due_us);
+    loss->waits = loss->waits && !loss->parks;
+    return loss->waits || !(record->flags & FLAG_PENDING) ||
+           pending_apply_lost(sched, slot, now, &loss->due_us);
+}
+
+static void place_lost(struct sched *sched, uint32_t slot, const struct loss *loss,
+                       struct moment now)
+{
+    if (loss->waits)
+        record_hold(sched, slot);
+    else
+        lease_place_uncounted(sched, slot, loss->due_us, now);
 }
 
 static void count_crash(struct sched *sched, uint32_t slot, const struct loss *loss,
@@ -246,12 +265,19 @@ static void count_crash(struct sched *sched, uint32_t slot, const struct loss *l
         return;
     }
     if ((record->crashes < 2 && !is_too_often) || loss->due_us != TIME_US_NEVER) {
-        lease_place_uncounted(sched, slot, loss->due_us, now);
+        place_lost(sched, slot, loss, now);
         return;
     }
     uint32_t tries = is_too_often ? UINT32_MAX : record->crashes - 1u;
     int64_t due_us = now.wall_us + backoff_us(sched, record, tries);
-    record_schedule(sched, slot, due_us < TIME_US_END ? due_us : TIME_US_END - 1, now);
+    if (due_us >= TIME_US_END)
+        due_us = TIME_US_END - 1;
+    if (!loss->waits) {
+        record_schedule(sched, slot, due_us, now);
+        return;
+    }
+    record_set_due(record, due_us);
+    record_hold(sched, slot);
 }
 
 /* Nobody's, and to be lost a little later. */
@@ -270,7 +296,7 @@ void lease_lose(struct sched *sched, uint32_t id, bool counted, struct moment no
         lease_end(sched, id);
         return;
     }
-    struct loss loss = {.counted = counted};
+    struct loss loss = {.counted = counted, .waits = may_have_other_holders(sched, lease)};
     bool was_pending = record_at(sched, slot)->flags & FLAG_PENDING;
     if (!prepare_loss(sched, slot, session_name(sched, lease->session), now, &loss)) {
         put_aside(sched, id, counted, now);
@@ -281,14 +307,14 @@ void lease_lose(struct sched *sched, uint32_t id, bool counted, struct moment no
         queue->totals.lost++;
     else
         queue->totals.given_back++;
-    if (was_pending) /* its state is another now: a late report is stale */
+    if (was_pending && !loss.waits) /* its state is another now: a late report is stale */
         lease_end(sched, id);
     else
         end_but_remember(sched, id, lease->number);
     if (counted)
         count_crash(sched, slot, &loss, now);
     else
-        lease_place_uncounted(sched, slot, loss.due_us, now);
+        place_lost(sched, slot, &loss, now);
 }
 
 void lease_expire(struct sched *sched, struct moment now, struct effects *effects)
@@ -389,92 +415,4 @@ enum status lease_undelivered(struct sched *sched, const struct event *event)
         lease_end(sched, id);
     lease_place_uncounted(sched, slot, loss.due_us, event->now);
     return STATUS_OK;
-}
-
-/* --- resumed ---------------------------------------------------------------------------------- */
-
-/* The record has no live lease: it becomes leased again, under the number that the worker names. */
-static enum status resume_idle(struct sched *sched, uint32_t slot, uint32_t session,
-                               const struct event *event)
-{
-    struct record *record = record_at(sched, slot);
-    uint64_t number = event->resume->name.lease;
-    uint32_t ended = lease_find_ended(sched, slot);
-    if (ended != SLAB_NONE && lease_at(sched, ended)->number > number)
-        return STATUS_STALE;
-    if (number >= sched->next_number || number <= record->state)
-        return STATUS_STALE;
-    if (!lease_reserve(sched, 1))
-        return STATUS_NO_MEMORY;
-    bool was_parked = record->where == PLACE_PARKED;
-    record_displace(sched, slot);
-    uint32_t id =
-        lease_new(sched, slot, number, session, session_at(sched, session)->lease_us, event->now);
-    lease_at(sched, id)->counts_lateness = false; /* it was dispatched before */
-    if (was_parked)                               /* no more, and not after a restart either */
-        record_mark(sched, slot);
-    return STATUS_OK;
-}
-
-/* The record has a live lease: the higher number holds it. */
-static enum status resume_leased(struct sched *sched, uint32_t slot, uint32_t session,
-                                 const struct event *event, struct effects *effects)
-{
-    uint32_t id = record_lease(sched, slot);
-    struct lease *lease = lease_at(sched, id);
-    uint64_t number = event->resume->name.lease;
-    if (lease->number > number || number >= sched->next_number)
-        return STATUS_STALE;
-    if (lease->number == number) {
-        lease_move(sched, id, session);
-        lease->unconfirmed = false;
-        ends_move(sched, id, event->now.mono_us + lease->lease_us);
-        return STATUS_OK;
-    }
-    if (!lease_reserve(sched, 1) || !effects_reserve(effects, 1))
-        return STATUS_NO_MEMORY;
-    if (lease->session != SLAB_NONE)
-        effects_add(effects, &(struct effect){
-                                 .kind = EFFECT_CANCEL,
-                                 .session = session_at(sched, lease->session)->number,
-                                 .number = lease->number,
-                             });
-    lease_end(sched, id);
-    id = lease_new(sched, slot, number, session, session_at(sched, session)->lease_us, event->now);
-    lease_at(sched, id)->counts_lateness = false;
-    return STATUS_OK;
-}
-
-static enum status resume_one(struct sched *sched, uint32_t session, const struct event *event,
-                              struct effects *effects)
-{
-    const struct resume *resume = event->resume;
-    const struct session *owner = session_at(sched, session);
-    if (resume->name.queue >= owner->queue_count)
-        return STATUS_BAD_FIELD;
-    struct queue *queue = sched->queues[owner->queues[resume->name.queue]];
-    uint32_t slot = record_find(sched, queue, resume->name.key);
-    if (slot == SLAB_NONE || !record_is_visible(record_at(sched, slot)))
-        return STATUS_GONE;
-    const struct record *record = record_at(sched, slot);
-    if (record->state == resume->name.lease)
-        return STATUS_OK; /* its report was accepted; it will be answered so again */
-    if (record->state != resume->state)
-        return STATUS_STALE;
-    if (record->where == PLACE_LEASED)
-        return resume_leased(sched, slot, session, event, effects);
-    return resume_idle(sched, slot, session, event);
-}
-
-enum status lease_resume(struct sched *sched, const struct event *event, struct effects *effects)
-{
-    uint32_t session = session_find(sched, event->session);
-    if (session == SLAB_NONE)
-        return STATUS_NO_SESSION;
-    enum status status = resume_one(sched, session, event, effects);
-    if (status == STATUS_OK)
-        session_write(sched, session);
-    if (status != STATUS_NO_MEMORY)
-        session_announced(sched, session, event->now);
-    return status;
 }

@@ -335,8 +335,7 @@ static void place_loaded(struct sched *sched, uint32_t slot, bool has_grace, str
         return;
     bool is_due = (int64_t)record->due_us <= now.wall_us;
     if (record->flags & FLAG_PENDING || (is_due && has_grace)) {
-        record_set_flag(record, FLAG_OVERDUE);
-        record_move_to(sched, slot, PLACE_HELD);
+        record_hold(sched, slot);
         return;
     }
     record_schedule(sched, slot, (int64_t)record->due_us, now);
@@ -365,6 +364,7 @@ enum status sched_load_end(struct sched *sched, struct moment now)
     if (!are_counted(sched))
         return STATUS_CORRUPT;
     sched->held_end = sched->records.used_end;
+    sched->first_number = sched->next_number;
     sched->is_loading = false;
     if (has_grace)
         sched->grace_end_mono_us = now.mono_us + sched->settings.grace_us;

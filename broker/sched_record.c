@@ -283,6 +283,12 @@ void record_schedule(struct sched *sched, uint32_t slot, int64_t due_us, struct 
     heap_push(&sched->waiting, slot, due_us);
 }
 
+void record_hold(struct sched *sched, uint32_t slot)
+{
+    record_set_flag(record_at(sched, slot), FLAG_OVERDUE);
+    record_move_to(sched, slot, PLACE_HELD);
+}
+
 void record_park(struct sched *sched, uint32_t slot, struct moment now)
 {
     struct queue *queue = queue_of(sched, record_at(sched, slot));

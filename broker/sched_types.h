@@ -38,7 +38,7 @@ enum place {
     PLACE_READY,   /* in its queue's ready heap; or, with FLAG_AWAIT, on its way there */
     PLACE_LEASED,  /* `place` is the lease */
     PLACE_PARKED,  /* in its queue's parked heap */
-    PLACE_HELD,    /* due before a restart; held back while its holder may come back */
+    PLACE_HELD,    /* held back while somebody who held it before a restart may come back */
     PLACE_STAGED,  /* new in a sync that is not committed: invisible */
     PLACE_REMOVED, /* gone; the slot is kept until the removal is durable */
 };
@@ -223,6 +223,7 @@ struct sched {
     uint32_t next_queue; /* round robin */
 
     uint64_t next_number;  /* of leases and states */
+    uint64_t first_number; /* lower ones were drawn before the restart */
     uint64_t reserved_end; /* numbers below are reserved durably */
     uint64_t next_record;
     uint64_t next_generation;

@@ -136,6 +136,7 @@ struct model {
     int64_t grace_end_mono_us, hold_mono_us;
     int64_t time_wall_us;                   /* of the last EVENT_TIME */
     uint64_t number_max, number_max_before; /* ever seen; before the event at hand */
+    uint64_t number_max_restart;            /* when the core started */
     uint64_t kick_request[MODEL_QUEUES];
     struct {
         int64_t mono_us;

@@ -78,6 +78,7 @@ void model_restart(struct model *model, struct core *core, struct moment now)
     model->now = model->sealed = model->durable;
     model->seal = model->durable_seal = 0;
     model->accepting_count = 0;
+    model->number_max_restart = model->number_max;
     model->park_count = 0;
     model->is_draining = false;
     model->hold_mono_us = 0;

@@ -204,6 +204,14 @@ static bool is_leased_in_core(struct model *model, const struct model_record *re
     return model_view(model, record, &view) && view.status == RECORD_LEASED;
 }
 
+/* One that is held on shows as leased, too. */
+static bool was_lost_in_core(struct model *model, const struct model_record *record)
+{
+    struct record_view view;
+    return !is_leased_in_core(model, record) ||
+           (model_view(model, record, &view) && view.crashes > record->crashes);
+}
+
 static void end_leases(const struct model_step *step, bool may_wait)
 {
     struct model *model = step->model;
@@ -211,7 +219,7 @@ static void end_leases(const struct model_step *step, bool may_wait)
         if (!record->lease || record->lease_end_mono_us > step->now.mono_us)
             continue;
         bool is_cancelled = model_has_effect(step, EFFECT_CANCEL, record->lease);
-        if (may_wait && !is_cancelled && is_leased_in_core(model, record)) {
+        if (may_wait && !is_cancelled && !was_lost_in_core(model, record)) {
             if (model->is_short) /* it may have been put aside */
                 model->hold_mono_us = step->now.mono_us + MODEL_SLACK_US;
             continue;

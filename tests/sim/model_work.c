@@ -125,12 +125,25 @@ static void apply_pending(const struct model_step *step, struct model_record *re
     record->run_now = false;
 }
 
+/* In the grace of a restart others may come back who were given it before, too. When the grace ends
+ * the core is asked (model_time.c). */
+static bool may_have_other_holders(const struct model_step *step, const struct model_record *record)
+{
+    struct sched_numbers numbers;
+    sched_get_numbers(step->model->core->sched, (struct bytes){NULL, 0}, step->now, &numbers);
+    return numbers.is_in_grace && record->lease && record->lease <= step->model->number_max_restart;
+}
+
 /* Its loss wants memory, and there is none: its lease is nobody's now and ends a little later. One
- * that a take gave stays one, and uses no credit when it is resumed before that. */
-static bool is_put_aside(struct model *model, const struct model_record *record)
+ * that a take gave stays one, and uses no credit when it is resumed before that. One that is held
+ * on wants memory to be parked only, and shows as leased: its crashes tell. */
+static bool is_put_aside(const struct model_step *step, const struct model_record *record,
+                         bool is_counted)
 {
     struct record_view view;
-    return record->lease && model_view(model, record, &view) && view.status == RECORD_LEASED;
+    if (!record->lease || !model_view(step->model, record, &view) || view.status != RECORD_LEASED)
+        return false;
+    return !may_have_other_holders(step, record) || (is_counted && view.crashes == record->crashes);
 }
 
 static void put_aside(const struct model_step *step, struct model_record *record, bool is_counted)
@@ -141,23 +154,40 @@ static void put_aside(const struct model_step *step, struct model_record *record
     model_touch(step->model, record);
 }
 
+/* Nobody's until the grace is over; what is pending stays so. */
+static void hold_on(const struct model_step *step, struct model_record *record, bool is_counted)
+{
+    bool is_limit = record->crashes >= step->model->settings.policy.crashes_max;
+    record->is_held = true;
+    if (is_counted && record->crashes > 1)
+        take_backoff(step, record, is_limit ? 63 : record->crashes - 1);
+    if (is_counted)
+        model_change(step->model, record);
+    model_touch(step->model, record);
+}
+
 void model_lose(const struct model_step *step, struct model_record *record, bool is_counted)
 {
     struct model *model = step->model;
-    if (model->is_short && is_put_aside(model, record)) {
+    if (model->is_short && is_put_aside(step, record, is_counted)) {
         put_aside(step, record, is_counted);
         return;
     }
-    model_sync_resolve(step, record, true);
-    bool has_pending = record->pending.is_given || record->run_now;
+    bool has_others = may_have_other_holders(step, record);
     const struct sched_policy *policy = &model->settings.policy;
     record->lease = 0;
     record->is_unconfirmed = record->is_held = record->is_take = false;
     if (is_counted)
         record->crashes++;
     bool is_limit = is_counted && record->crashes >= policy->crashes_max;
-    bool due_is_given = record->pending.has_due || record->run_now;
     bool is_parked = is_limit && take_parking(step, record);
+    if (has_others && !is_parked) {
+        hold_on(step, record, is_counted);
+        return;
+    }
+    model_sync_resolve(step, record, true);
+    bool has_pending = record->pending.is_given || record->run_now;
+    bool due_is_given = record->pending.has_due || record->run_now;
     model_overlay(&record->fields, &record->pending);
     if (is_counted && !is_parked && record->crashes > 1 && !due_is_given)
         take_backoff(step, record, is_limit ? 63 : record->crashes - 1);

@@ -106,14 +106,16 @@ static void confirm(struct sim *sim, struct holding *holding)
     holding->start = sim->crashes;
 }
 
-/* The others that had it have lost it: of several old holders the first to come back wins. */
-static void end_others(struct sim *sim, const struct holding *named)
+/* The others that had it have lost it: of several old holders the first to report wins, and the
+ * last of those that come back keeps it. */
+static void end_others(struct sim *sim, const struct holding *named, bool is_reported)
 {
     for (uint32_t i = 0; i < sim->holding_end; i++) {
         struct holding *holding = &sim->holdings[i];
         bool is_its = holding->queue == named->queue && holding->key == named->key;
+        bool is_before = is_reported || holding->lease < named->lease;
         /* What was given out since that report has its lease as its state. */
-        if (is_its && holding->lease != named->lease && holding->state != named->lease)
+        if (is_its && is_before && holding->lease != named->lease && holding->state != named->lease)
             holding->is_over = true;
     }
 }
@@ -131,7 +133,7 @@ static void see_named(struct sim *sim, const struct event *event, const struct l
     struct holding named = {
         .lease = name->lease, .queue = session->queues[name->queue], .key = model_index(name->key)};
     if (event->kind != EVENT_TOUCH)
-        end_others(sim, &named);
+        end_others(sim, &named, event->kind == EVENT_REPORT);
     struct holding *holding = find(sim, sim->host.sessions[event->session].peer, name->lease);
     if (holding && event->kind == EVENT_RESUME) /* a touch does not make good for it */
         confirm(sim, holding);

@@ -79,27 +79,6 @@ static void any_session_may_announce_a_lease(void **state)
     EXPECT(STATUS_OK, REPORT(story, C, &task, .in_s = 30));
 }
 
-static void of_two_leases_the_higher_holds_the_record(void **state)
-{
-    struct story *story = *state;
-    HELLO(story, A, .credit = 1, .lease_ms = 1000);
-    PUT(story, "feed");
-    struct story_task low = story_take_task(story, A, "feed");
-    story_set_credit(story, A, 0);
-    story_pass_s(story, 1);
-    HELLO(story, B, .credit = 1);
-    struct story_task high = story_take_task(story, B, "feed");
-    story_crash(story);
-    HELLO(story, A, .credit = 0, .resume = 1);
-    EXPECT(STATUS_OK, story_resume(story, A, &low));
-    HELLO(story, B, .credit = 0, .resume = 1);
-    EXPECT(STATUS_OK, story_resume(story, B, &high));
-    assert_int_equal(story->peers[A].cancelled, low.task.name.lease);
-    EXPECT(STATUS_STALE, story_resume(story, A, &low));
-    EXPECT(STATUS_STALE, REPORT(story, A, &low, .in_s = 5));
-    EXPECT(STATUS_OK, REPORT(story, B, &high, .in_s = 5));
-}
-
 static void what_cannot_be_resumed_is_stale_or_gone(void **state)
 {
     struct story *story = *state;
@@ -357,7 +336,6 @@ int main(void)
         STORY(a_resumed_lease_lasts_as_long_as_the_new_hello_says),
         STORY(a_report_counts_during_the_grace_without_being_resumed),
         STORY(any_session_may_announce_a_lease),
-        STORY(of_two_leases_the_higher_holds_the_record),
         STORY(what_cannot_be_resumed_is_stale_or_gone),
         STORY(the_same_process_on_a_new_connection_keeps_what_it_announces),
         STORY(a_session_that_is_waited_for_comes_back),
