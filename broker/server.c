@@ -84,7 +84,7 @@ static void disarm(struct timer *timer)
 
 static void on_signal(struct server *server);
 
-enum { FINISH_MS = 5000 };
+enum { FINISH_MS = 5000, FINISH_SAID_MS = 1000 };
 enum {
     POLL_ROUTER,
     POLL_MONITOR,
@@ -134,7 +134,8 @@ static int wait_ms(struct server *server, bool is_busy)
     wall_us = wake_us(server, wall_us);
     arm(&server->wall_timer, TFD_TIMER_CANCEL_ON_SET, wall_timer_us(&server->wall, wall_us));
     arm(&server->mono_timer, 0, mono_us);
-    return server->workers.suspect_count ? 1 : -1;
+    bool has_to_look = server->workers.suspect_count || server->workers.overflows.count;
+    return has_to_look ? 1 : -1;
 }
 
 /* Returns once there is input, something is due, or `is_busy` (then at once); whether it is the
@@ -293,6 +294,7 @@ static bool turn(struct server *server)
 {
     look_at_clocks(server);
     server->turn_began_mono_us = server->now.mono_us;
+    socket_flush(server);
     bool may_have_more = socket_read(server);
     socket_probe(server);
     guard_turn(server);
@@ -339,15 +341,19 @@ static bool is_all_stored(const struct server *server)
     return !server->is_in_flight && !server->batch_has_content && !sched_is_dirty(server->sched);
 }
 
-/* What was accepted is on disk before the process ends, and is acknowledged. */
+/* What was accepted is on disk before the process ends, and is acknowledged: also to those for whom
+ * there is no room at once, if they read. */
 static void finish(struct server *server)
 {
+    int said_ms = 0;
     for (int i = 0; i < FINISH_MS && !server->exit_code; i++) {
         look_at_clocks(server);
         server->next_submit_mono_us = 0;
         server->is_awaited = true;
         storage_turn(server);
-        if (is_all_stored(server))
+        socket_flush(server);
+        if (is_all_stored(server) &&
+            (!server->workers.overflows.count || said_ms++ == FINISH_SAID_MS))
             break;
         struct timespec pause = {.tv_nsec = 1000000};
         nanosleep(&pause, NULL); /* the store's thread is at work; nobody else is served any more */

@@ -38,11 +38,8 @@ static void cut_now(struct server *server, struct bytes identity, int fd)
     socket_read_monitor(server);
     zmq_getsockopt(server->router, ZMQ_EVENTS, &events, &size); /* lets libzmq take notice */
     server->may_have_input = true;
-    wire_buffer_clear(&server->out);
-    message_write_head(&server->out, MESSAGE_PING, 1);
-    wire_write_uint(&server->out, 0);
-    if (fd >= 0 && connections_find(&server->connections, fd) &&
-        socket_send_to(server, identity, server->out.data, server->out.count)) {
+    bool is_there = socket_ping(server, identity) || zmq_errno() == EAGAIN;
+    if (is_there && fd >= 0 && connections_find(&server->connections, fd)) {
         shutdown(fd, SHUT_RDWR); /* never close: it is libzmq's */
         server->counts.cut_connections++;
     }
@@ -107,7 +104,7 @@ void guard_unread(struct server *server)
     guard_cut(server, workers_identity(&server->workers, number), worker->fd);
     if (log_limit_allows(&server->guard_limit, server->now.mono_us, &held_back))
         log_line(LOG_WARNING, "a connection was cut", "why", "what it was sent is not read",
-                 "bytes", log_u64(unread_bytes(worker->unread)), "more", log_u64(held_back), NULL);
+                 "bytes", log_u64(worker_unread(worker)), "more", log_u64(held_back), NULL);
 }
 
 /* --- watching --------------------------------------------------------------------------------- */

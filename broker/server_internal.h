@@ -1,7 +1,8 @@
 /* server_internal.h - what the files of the turn share; nobody else includes it.
  *
  *   server.c         the turn: waiting, the order of things, start and stop
- *   server_socket.c  the ROUTER and its monitor: opened, read, written, connections that break
+ *   server_socket.c  the ROUTER and its monitor: opened, read, connections that break
+ *   server_send.c    the ROUTER: written, and what finds no room there
  *   server_access.c  who may come in, and what each may do
  *   server_guard.c   connections that do harm are cut
  *   server_input.c   messages: sessions and work
@@ -75,6 +76,7 @@ struct server_counts {
     uint64_t refused_denied, refused_hello;
     uint64_t refused_connections, cut_connections;
     uint64_t undelivered;
+    uint64_t deferred, dropped; /* messages that found no room at first, and none at all */
     int64_t turn_us_max;
     int64_t turn_cpu_us_max; /* what the turn itself used: without what kept it off the CPU */
     int64_t cpu_us;          /* at the end of the last turn */
@@ -184,7 +186,7 @@ struct server {
     int exit_code;
     struct server_counts counts;
     struct log_limit mistakes_limit, backup_limit, connections_limit, denied_limit, guard_limit,
-        idle_limit;
+        idle_limit, dropped_limit;
 };
 
 /* --- server_socket.c -------------------------------------------------------------------------- */
@@ -197,15 +199,26 @@ bool socket_read(struct server *server);
 /* Whether a socket of libzmq's has a message. To be asked before its descriptor is waited for: that
  * tells of changes only. */
 bool socket_has_input(struct server *server);
-/* False: the connection is gone, or its queue is full. Nothing was sent then. */
-bool socket_send(struct server *server, uint32_t worker, const void *data, size_t count);
-/* The same by identity, for a peer that has no entry. */
-bool socket_send_to(struct server *server, struct bytes identity, const void *data, size_t count);
 /* The connection seems broken: it is looked at until that is certain, or seems wrong. */
 void socket_suspect(struct server *server, uint32_t worker);
 void socket_read_monitor(struct server *server);
 /* Looks again at connections that seem broken. */
 void socket_probe(struct server *server);
+
+/* --- server_send.c ---------------------------------------------------------------------------- */
+
+/* Sends, or keeps the message until there is room, behind what waits for the same connection.
+ * False: the connection is gone, or too much waits; nothing was sent then. */
+bool socket_send(struct server *server, uint32_t worker, const void *data, size_t count);
+/* The same by identity; for a peer that has no entry nothing is kept. */
+bool socket_send_to(struct server *server, struct bytes identity, const void *data, size_t count);
+/* A PING, at once or not at all. zmq_errno is EHOSTUNREACH when the connection is gone and EAGAIN
+ * when it is there and its queue is full. Overwrites server->out. */
+bool socket_ping(struct server *server, struct bytes identity);
+/* Sends what was kept, as far as there is room. To be called in each turn. */
+void socket_flush(struct server *server);
+/* Bytes that peers were sent and have not taken, large messages and those that were kept. */
+uint64_t socket_unread(const struct server *server);
 
 /* --- server_input.c --------------------------------------------------------------------------- */
 

@@ -11,7 +11,7 @@ bool look_refuses(struct server *server, struct request *request)
     bool is_look = (type >= MESSAGE_GET && type <= MESSAGE_PEEK) ||
                    (type >= MESSAGE_STATS && type <= MESSAGE_QUEUES);
     if (!is_look || request->worker == SLAB_NONE ||
-        unread_bytes(workers_at(&server->workers, request->worker)->unread) <= UNREAD_MAX)
+        worker_unread(workers_at(&server->workers, request->worker)) <= UNREAD_MAX)
         return false;
     request->id = wire_read_uint(&request->reader);
     server->counts.refused++;
@@ -222,12 +222,14 @@ static void add_server(struct map *map, struct server *server, const struct sche
         {"undelivered_total", counts->undelivered},
         {"messages_in_total", counts->messages_in},
         {"messages_out_total", counts->messages_out},
+        {"messages_deferred_total", counts->deferred},
+        {"messages_dropped_total", counts->dropped},
         {"bytes_in_total", counts->bytes_in},
         {"bytes_out_total", counts->bytes_out},
         {"sessions", numbers->sessions},
         {"syncs", count_syncs(server)},
         {"backlog", numbers->backlog},
-        {"unread_bytes", unread_total()},
+        {"unread_bytes", socket_unread(server)},
         {"draining", numbers->is_draining},
         {"in_grace", numbers->is_in_grace},
         {"disk_short", server->is_disk_short},

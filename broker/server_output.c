@@ -46,7 +46,7 @@ void output_durable(struct server *server, struct bytes identity)
     hold_out(server, identity);
 }
 
-/* What cannot be delivered is asked for again: nothing is lost by dropping it. */
+/* What goes with its connection is asked for again over the next one. */
 void output_answers(struct server *server, struct answers *answers)
 {
     for (size_t i = 0; i < answers->count; i++) {
@@ -199,14 +199,6 @@ static void send_cancel(struct server *server, const struct effect *effect)
         hold_out(server, identity);
 }
 
-static void send_ping(struct server *server, uint32_t worker)
-{
-    wire_buffer_clear(&server->out);
-    message_write_head(&server->out, MESSAGE_PING, 1);
-    wire_write_uint(&server->out, 0);
-    socket_send(server, worker, server->out.data, server->out.count);
-}
-
 static void lose(struct server *server, uint32_t worker)
 {
     wire_buffer_clear(&server->out);
@@ -255,7 +247,7 @@ static void carry_out(struct server *server, struct parcel *parcel, const struct
         send_cancel(server, effect);
         break;
     case EFFECT_PING:
-        send_ping(server, effect->session);
+        socket_ping(server, workers_identity(&server->workers, effect->session));
         break;
     case EFFECT_LOST:
         lose(server, effect->session);

@@ -29,6 +29,8 @@ static void give_back(struct server *server)
         effects_release(&server->effects);
     if (server->batch && !server->batch_has_content)
         store_batch_empty(server->batch);
+    if (!server->workers.overflows.count)
+        overflows_release(&server->workers.overflows);
     renew_items(server);
     sched_rest(server->sched);
     malloc_trim(0);

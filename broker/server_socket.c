@@ -288,43 +288,6 @@ bool socket_has_input(struct server *server)
     return zmq_getsockopt(server->router, ZMQ_EVENTS, &events, &bytes) || events & ZMQ_POLLIN;
 }
 
-/* --- written ---------------------------------------------------------------------------------- */
-
-/* The counter of a peer that is sent something large; NULL: it has no session, or memory is out. */
-static struct unread *require_unread(struct server *server, struct bytes identity)
-{
-    uint32_t number = workers_find(&server->workers, identity);
-    if (number == SLAB_NONE)
-        return NULL;
-    struct worker *worker = workers_at(&server->workers, number);
-    if (!worker->unread)
-        worker->unread = unread_new();
-    return worker->unread;
-}
-
-bool socket_send_to(struct server *server, struct bytes identity, const void *data, size_t count)
-{
-    struct unread *unread = count < UNREAD_COUNTED ? NULL : require_unread(server, identity);
-    server->may_have_input = true;
-    if (zmq_send(server->router, identity.data, identity.count, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
-        return false;
-    bool is_sent = unread ? unread_send(unread, server->router, data, count)
-                          : zmq_send(server->router, data, count, ZMQ_DONTWAIT) >= 0;
-    if (unread && unread_total() > UNREAD_ALL)
-        guard_unread(server);
-    if (!is_sent)
-        return false;
-    server->counts.messages_out++;
-    server->counts.bytes_out += count;
-    return true;
-}
-
-bool socket_send(struct server *server, uint32_t number, const void *data, size_t count)
-{
-    struct bytes identity = workers_identity(&server->workers, number);
-    return identity.data && socket_send_to(server, identity, data, count);
-}
-
 /* --- broken connections ----------------------------------------------------------------------- */
 
 void socket_suspect(struct server *server, uint32_t number)
@@ -394,10 +357,7 @@ void socket_read_monitor(struct server *server)
  */
 static bool is_broken(struct server *server, uint32_t number)
 {
-    wire_buffer_clear(&server->out);
-    message_write_head(&server->out, MESSAGE_PING, 1);
-    wire_write_uint(&server->out, 0);
-    return !socket_send(server, number, server->out.data, server->out.count) &&
+    return !socket_ping(server, workers_identity(&server->workers, number)) &&
            zmq_errno() == EHOSTUNREACH;
 }
 

@@ -21,8 +21,11 @@ void workers_init(struct workers *workers)
 void workers_release(struct workers *workers)
 {
     for (uint32_t id = workers_next(workers, 0); id != SLAB_NONE;
-         id = workers_next(workers, id + 1))
+         id = workers_next(workers, id + 1)) {
         unread_destroy(&workers_at(workers, id)->unread);
+        overflow_destroy(&workers->overflows, &workers_at(workers, id)->overflow);
+    }
+    overflows_release(&workers->overflows);
     table_release(&workers->by_identity);
     slab_release(&workers->slab);
 }
@@ -56,7 +59,7 @@ uint32_t workers_find_fullest(const struct workers *workers)
     for (uint32_t id = workers_next(workers, 0); id != SLAB_NONE;
          id = workers_next(workers, id + 1)) {
         const struct worker *worker = workers_at(workers, id);
-        uint64_t bytes = worker->fd < 0 ? 0 : unread_bytes(worker->unread); /* else it is broken */
+        uint64_t bytes = worker->fd < 0 ? 0 : worker_unread(worker); /* else it is broken */
         if (bytes > most) {
             most = bytes;
             found = id;
@@ -126,6 +129,7 @@ void workers_remove(struct workers *workers, uint32_t number)
         workers->suspect_count--;
     table_remove(&workers->by_identity, number);
     unread_destroy(&worker->unread);
+    overflow_destroy(&workers->overflows, &worker->overflow);
     worker->is_here = false;
     slab_give(&workers->slab, number);
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "allow.h"
+#include "overflow.h"
 #include "slab.h"
 #include "table.h"
 #include "unread.h"
@@ -26,11 +27,13 @@ struct worker {
     uint8_t probes_left; /* the connection seems broken: looks that are still to be taken */
     const struct allow_entry *peer; /* who it is; NULL: no list is in force */
     struct unread *unread;          /* of what it was sent; NULL: nothing large so far */
+    struct overflow *overflow;      /* what found no room; NULL: nothing waits */
 };
 
 struct workers {
     struct slab slab;
     struct table by_identity;
+    struct overflows overflows;
     uint32_t suspect_count; /* workers with probes left */
     /* Connections that broke before their HELLO was read, the last ones. */
     int strangers[STRANGERS];
@@ -61,6 +64,12 @@ void workers_remove(struct workers *workers, uint32_t number);
 
 /* Where to send to; absent bytes when the entry is not in use. Borrowed until it is removed. */
 struct bytes workers_identity(const struct workers *workers, uint32_t number);
+
+/* Bytes that it was sent and has not taken: large messages, and what waits for room. */
+static inline uint64_t worker_unread(const struct worker *worker)
+{
+    return unread_bytes(worker->unread) + overflow_bytes(worker->overflow);
+}
 
 /* The connection of which most bytes are unread; SLAB_NONE: all is read. O(n). */
 uint32_t workers_find_fullest(const struct workers *workers);

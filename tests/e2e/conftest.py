@@ -7,7 +7,7 @@ pytest.register_assert_rewrite("harness")
 # Tests import these by name from here; fixtures count as defined here.
 from harness import (  # noqa: E402, F401
     PROGRAMS, ROOT, SECONDS, Broker, Process, broker, brokers, directory, durable_broker,
-    environment, finish, free_endpoint, processes, wait_until, workers)
+    environment, finish, free_endpoint, preload, processes, wait_until, workers)
 
 
 @pytest.fixture

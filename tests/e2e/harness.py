@@ -224,6 +224,15 @@ def workers(brokers, processes):
     return start
 
 
+@pytest.fixture
+def preload(directory):
+    """The environment that loads preload.c; a sanitizer would insist on being the first."""
+    library = directory / "preload.so"
+    source = pathlib.Path(__file__).with_name("preload.c")
+    subprocess.run(["cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library, source], check=True)
+    return {"LD_PRELOAD": str(library), "ASAN_OPTIONS": "verify_asan_link_order=0"}
+
+
 def finish(processes):
     """Stop them all, show their logs (with a test that failed), then complain about one."""
     faults = []

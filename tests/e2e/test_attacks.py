@@ -288,6 +288,23 @@ def stuff(wire, requests):
         wire.frame(msgpack.packb([1, GET, 2 + i, "q", [f"k{j}" for j in range(8)]]))
 
 
+@pytest.mark.parametrize("endpoint", ["tcp", "ipc"])
+def test_small_answers_that_are_not_read_cost_no_more_than_their_share(broker, wires, honest):
+    wire, count = wires(), 500000
+    wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    wire.frame(msgpack.packb([1, HELLO, 1, os.urandom(16), "deaf", ["q"], 0, 0, 600000, 0]))
+    unknown = msgpack.packb([1, 127])  # answered with a text
+    wire.socket.sendall((head(len(unknown), 0) + unknown) * count)
+    wait_until(lambda: honest.peer.stats()["messages_in_total"] > count, what="all of them")
+    now = honest.peer.stats()
+    assert now["messages_dropped_total"] > 1000 and now["unread_bytes"] <= 16 << 20
+    assert now["unread_bytes"] > 15 << 20
+    assert honest.works() < 5
+    assert "what was sent before is not read" in broker.process.text()
+    wire.close()
+    wait_until(lambda: honest.peer.stats()["unread_bytes"] == 0, what="the end of what was unread")
+
+
 @pytest.fixture
 def large(honest):
     """Eight records of 60,000 bytes."""

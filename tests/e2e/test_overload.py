@@ -228,6 +228,33 @@ def test_a_flood_of_puts_is_busy_and_reports_and_removals_are_served(brokers, pe
     assert after - before < 64 << 20, (before, after)
 
 
+# --- a disk that stands still ---
+
+
+def test_answers_that_find_no_room_wait_and_come_in_order(brokers, peers, preload, directory):
+    still, requests, keys = directory / "still", 12000, [put(f"k{i}", after=HOUR_US) for i in range(64)]
+    broker = brokers(store="lmdb", endpoint="ipc",
+                     prefix=["env", f"EVERDUE_TEST_STILL={still}"] +
+                     [f"{name}={value}" for name, value in preload.items()])
+    peer, other = peers(broker, []), peers(broker, [])
+    still.touch()
+    first = peer.post(PUT, "q", keys)  # its commit goes on until the disk does
+    peer.receive(0.2)
+    asked = [first] + [peer.post(PUT, "q", keys) for i in range(requests)]
+    wait_until(lambda: other.stats()["messages_in_total"] > requests, what="all that was asked")
+    assert other.stats()["messages_deferred_total"] == 0
+    still.unlink()
+    # Its own queue holds 1,000 of them, a Unix socket some, libzmq 4,096 in the broker.
+    wait_until(lambda: other.stats()["messages_deferred_total"] > 0, what="an answer without room")
+    assert other.stats()["unread_bytes"] > 0
+    peer.wait(lambda: len(peer.answers) == len(asked), what="the last answer")
+    assert list(peer.answers) == asked
+    assert peer.answers[first][:2] == [OK, [CREATED] * 64]
+    assert all(peer.answers[i][:2] == [OK, [CHANGED] * 64] for i in asked[1:])
+    now = other.stats()
+    assert now["unread_bytes"] == 0 and now["messages_dropped_total"] == 0
+
+
 # --- a worker that comes and goes ---
 
 

@@ -1,7 +1,6 @@
 """Who comes in, what each may do, and how somebody is put out again."""
 
 import os
-import pathlib
 import shutil
 import signal
 import stat
@@ -284,15 +283,6 @@ def test_a_wrong_list_changes_nothing(guarded):
     house.reload("the one before stays in force")
     assert house.everdue("boss", "put", "k", "--queue", "q").returncode == 0
     assert one.report(one.next_tasks(1)[0].report(after=HOUR_US)) == [OK]
-
-
-@pytest.fixture
-def preload(directory):
-    """The environment that loads preload.c; a sanitizer would insist on being the first."""
-    library = directory / "preload.so"
-    source = pathlib.Path(__file__).with_name("preload.c")
-    subprocess.run(["cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library, source], check=True)
-    return {"LD_PRELOAD": str(library), "ASAN_OPTIONS": "verify_asan_link_order=0"}
 
 
 def test_the_broker_ends_when_its_admission_does(guarded, preload):
