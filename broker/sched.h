@@ -209,6 +209,8 @@ int64_t sched_next_wall_us(const struct sched *sched);
 /* Whether it is certain, as of the last EVENT_GRANT, that what comes due could be handed to nobody.
  * O(queues). */
 bool sched_is_saturated(const struct sched *sched);
+/* Records that are out, or held for who had them before a restart. O(queues). */
+uint64_t sched_leased(const struct sched *sched);
 int64_t sched_next_mono_us(const struct sched *sched);
 
 /* Whether EVENT_WORK has something to do. Not while numbers or memory are out: then EVENT_TIME, or

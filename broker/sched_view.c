@@ -304,6 +304,19 @@ static void add_totals(struct sched_totals *sum, const struct sched_totals *tota
         to[i] += from[i];
 }
 
+static uint64_t queue_leased(const struct queue *queue)
+{
+    return queue->counts[PLACE_LEASED] + queue->counts[PLACE_HELD];
+}
+
+uint64_t sched_leased(const struct sched *sched)
+{
+    uint64_t leased = 0;
+    for (uint32_t i = 0; i < sched->queue_count; i++)
+        leased += queue_leased(sched->queues[i]);
+    return leased;
+}
+
 static int64_t larger(int64_t a, int64_t b)
 {
     return a > b ? a : b;
@@ -315,7 +328,7 @@ static void add_queue(const struct queue *queue, struct moment now, struct sched
 {
     numbers->waiting += queue->counts[PLACE_WAITING];
     numbers->ready += queue->counts[PLACE_READY];
-    numbers->leased += queue->counts[PLACE_LEASED] + queue->counts[PLACE_HELD];
+    numbers->leased += queue_leased(queue);
     numbers->parked += queue->counts[PLACE_PARKED];
     numbers->records += queue_records(queue);
     numbers->body_bytes += queue->body_bytes;

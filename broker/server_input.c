@@ -226,6 +226,7 @@ static void on_report(struct server *server, struct request *request)
     request->id = wire_read_uint(&request->reader);
     if (!input_items(server, request, item_report, &count))
         return;
+    server->turn_reports += count;
     for (uint32_t i = 0; i < count; i++)
         leases[i] = server->items[i].report.name.lease;
     struct event event = input_event(server, request, EVENT_REPORT);

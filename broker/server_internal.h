@@ -26,12 +26,13 @@
 #include "zap.h"
 
 enum {
-    INPUT_MESSAGES_MAX = 256, /* taken in in one turn */
-    INPUT_ITEMS_MAX = 4096,   /* or so many items, and the message in which they are reached */
-    WORK_BUDGET = 512,        /* items of long work between two looks at the clock */
-    WORK_US_MAX = 2000,       /* long work in one turn */
-    PACE_US = 4000,           /* between two commits of reports alone */
-    PACE_BUSY_US = 8000,      /* the same after one with so many states: */
+    INPUT_MESSAGES_MAX = 256,  /* taken in in one turn */
+    INPUT_ITEMS_MAX = 4096,    /* or so many items, and the message in which they are reached */
+    INPUT_REPORTS_LEAST = 512, /* or half of what is out has come back, and so many at least */
+    WORK_BUDGET = 512,         /* items of long work between two looks at the clock */
+    WORK_US_MAX = 2000,        /* long work in one turn */
+    PACE_US = 4000,            /* between two commits of reports alone */
+    PACE_BUSY_US = 8000,       /* the same after one with so many states: */
     PACE_BUSY_STATES = 256,
     DUE_GAP_US = 100,             /* between two turns that only something due has caused */
     DUE_GAP_SATURATED_US = 10000, /* the same while nobody has credit */
@@ -166,7 +167,9 @@ struct server {
     struct wire_buffer out;      /* one message being built */
     struct wire_buffer take_out; /* the tasks of a take being built */
     union item *items;           /* ITEMS_MAX */
-    uint32_t turn_items;         /* taken in in this turn */
+    uint32_t turn_items;         /* taken in in this turn, */
+    uint32_t turn_reports;       /* among them, */
+    uint32_t turn_reports_max;   /* and how many of these at most */
     struct tally *tallies;
     uint32_t tally_count, tally_room;
     struct backup backup;

@@ -262,11 +262,25 @@ static bool read_one(struct server *server)
     return true;
 }
 
+/* Who has reported all that it had waits until this turn hands out, and what is out may all have
+ * come back: so when half of it has, the turn goes on to that. Whoever has the other half works
+ * meanwhile. */
+static bool is_work_wanted(struct server *server)
+{
+    if (server->turn_reports < server->turn_reports_max)
+        return false;
+    uint64_t half = (sched_leased(server->sched) + server->turn_reports) / 2;
+    server->turn_reports_max = half < INPUT_ITEMS_MAX ? (uint32_t)half : INPUT_ITEMS_MAX;
+    return server->turn_reports >= server->turn_reports_max;
+}
+
 bool socket_read(struct server *server)
 {
     uint32_t count = 0;
-    server->turn_items = 0;
-    while (count < INPUT_MESSAGES_MAX && server->turn_items < INPUT_ITEMS_MAX) {
+    server->turn_items = server->turn_reports = 0;
+    server->turn_reports_max = INPUT_REPORTS_LEAST;
+    while (count < INPUT_MESSAGES_MAX && server->turn_items < INPUT_ITEMS_MAX &&
+           !is_work_wanted(server)) {
         if (!read_one(server)) {
             server->has_read_all = true;
             server->may_have_input = false;

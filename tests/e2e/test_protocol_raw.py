@@ -11,7 +11,7 @@ from raw import (
     AT_WORK, BAD_FIELD, BAD_KEY, BAD_TIME, CONFLICT, CREATED, CREDIT, DRAIN,
     GET, GIVE_BACK, GONE, GOODBYE, HELLO, HOUR_US, KICK, MALFORMED, MESSAGE_BYTES_MAX, MISMATCH,
     NO_SESSION, NOT_FOUND, OK, PAUSE, PING, PONG, PUT, READY, REMOVE, REPORT, RESUME,
-    RUN_NOW, STALE, STATS, SYNC_BEGIN, SYNC_CHUNK, SYNC_COMMIT, TAKE, TOO_LARGE, TOUCH,
+    RUN_NOW, STALE, STATS, SYNC_BEGIN, SYNC_CHUNK, SYNC_COMMIT, TAKE, TASKS, TOO_LARGE, TOUCH,
     UNKNOWN_TYPE, UNPAUSE, VERSION, Peer, put, stopped)
 
 
@@ -229,6 +229,19 @@ def test_a_broken_connection_may_come_back_with_its_leases(peers):
     assert worker.items(RESUME, [task.resume()]) == [OK]
     assert worker.report(task.report(after=HOUR_US)) == [OK]
     assert not worker.tasks
+
+
+def test_work_goes_out_again_when_half_of_what_is_out_has_come_back(broker, peers):
+    worker = peers(queues=["q"], credit=2048)
+    assert worker.put("q", *([f"{number}"] for number in range(4096))) == [CREATED] * 4096
+    tasks, sizes = worker.next_tasks(2048), []
+    with stopped(broker.process):
+        for begin in range(0, 2048, 256):
+            worker.post(REPORT, [task.report(after=HOUR_US) for task in tasks[begin:begin + 256]])
+    while sum(sizes) < 2048:
+        kind, *fields = worker.receive()
+        sizes += [len(fields[0])] if kind == TASKS else []
+    assert max(sizes) <= 1024
 
 
 def test_a_connection_that_broke_before_its_hello_was_read_is_no_session(brokers, peers):
