@@ -17,6 +17,8 @@ enum {
     FULL_WAIT_MS = 5, /* before a full socket is tried again */
     LOG_TEXT_BYTES = 600,
     WAIT_MS_MAX = 60000,
+    TOGETHER = 512,   /* reports that make a message large enough */
+    FEW_REPORTS = 16, /* for which the agent's thread need not be woken while others follow */
     HOLD_US = 4 * US_PER_MS, /* reports of a caller with more tasks at hand; under a duty's tick */
 };
 
@@ -335,7 +337,7 @@ unsigned agent_wait(struct agent *agent, int fd, int64_t until_mono_us, size_t a
 static bool can_hold(const struct agent *agent, size_t waiting, size_t at_hand, int64_t now_us)
 {
     int64_t held_us = now_us - agent->sent_us;
-    return at_hand &&
+    return at_hand && waiting < TOGETHER &&
            (held_us < MAILBOX_LOOK_MS * US_PER_MS || (held_us < HOLD_US && waiting < at_hand));
 }
 
@@ -360,7 +362,8 @@ void agent_send(struct agent *agent, struct lease_chain *leases, size_t at_hand)
     if (!leases->first)
         return;
     if (!duty_try(&agent->duty)) {
-        at_hand ? mailbox_send_soon(agent->mailbox, leases) : mailbox_send(agent->mailbox, leases);
+        bool can_wait = at_hand && leases->count <= FEW_REPORTS;
+        can_wait ? mailbox_send_soon(agent->mailbox, leases) : mailbox_send(agent->mailbox, leases);
         return;
     }
     size_t waiting = mailbox_put(agent->mailbox, leases);

@@ -42,8 +42,8 @@ enum { AGENT_NEWS = 1, AGENT_FD = 2 };
 unsigned agent_wait(struct agent *agent, int fd, int64_t until_mono_us, size_t at_hand);
 
 /* Hand over all of `leases`, which is empty then, and send at once; with tasks `at_hand` whose
- * reports are to follow, within 4 ms if the caller comes back so soon, else within two of duty.h's
- * ticks. */
+ * reports are to follow, when 512 have come together, within 4 ms if the caller comes back so soon,
+ * else within two of duty.h's ticks. */
 void agent_send(struct agent *agent, struct lease_chain *leases, size_t at_hand);
 
 /* The caller waits in its own way from now on: the agent's thread does all. */

@@ -8,8 +8,6 @@
 #include "convert.h"
 #include "worker_private.h"
 
-enum { FEW_REPORTS = 16 };
-
 static struct lease *lease_of(const struct everdue_task *task)
 {
     return (struct lease *)(uintptr_t)task; /* task is its first member, and ours to change */
@@ -23,12 +21,11 @@ static void send_back(struct everdue_worker *worker, struct lease *lease, enum l
     lease_chain_append(&worker->outgoing, lease);
 }
 
-/* Small hand-overs with more tasks at hand: others will follow, and go with them. */
+/* With more tasks at hand other reports will follow, and go with these. */
 void worker_flush(struct everdue_worker *worker)
 {
-    bool is_small = worker->sheet && worker->sheet->reports <= FEW_REPORTS;
     worker->sheet = NULL; /* its reports own it */
-    agent_send(worker->agent, &worker->outgoing, is_small ? worker->inbox.count : 0);
+    agent_send(worker->agent, &worker->outgoing, worker->inbox.count);
 }
 
 struct lease *worker_take(struct everdue_worker *worker, int64_t mono_us)
