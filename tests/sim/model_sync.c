@@ -427,6 +427,8 @@ void model_sync_slice(const struct model_step *step)
             check_answer(step, sync, status);
         if (sync->is_committed && status == STATUS_OK && (is_done || sync->any_applied))
             end_commit(step, sync);
+        else if (sync->is_committed && !is_done) /* carried out on leased ones only, or refused */
+            model_sync_doubt(model, sync);
         sync->generation = sync->request = 0;
     }
 }
