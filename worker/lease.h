@@ -77,7 +77,8 @@ struct lease {
     enum lease_place place;
     bool at_caller;
     bool give_back_begun;
-    bool replaced; /* its report was refused; this is a second one that says so */
+    bool replaced;  /* its report was refused; this is a second one that says so */
+    bool announced; /* to the broker of this connection, which has not answered yet */
     uint32_t queue;
     uint32_t lease_ms;
     int64_t due_us; /* monotonic: next touch while held, next sending while LATER */

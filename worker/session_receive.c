@@ -92,13 +92,15 @@ static void receive_tasks(struct session *session, struct wire_reader *reader, s
     lease_blocks_let_go(&session->blocks, block);
 }
 
+/* A CANCEL of what is announced left before the announcement was read: its answer comes behind, and
+ * says whether the lease goes on. */
 static void receive_cancel(struct session *session, struct wire_reader *reader)
 {
     uint32_t count = wire_read_array(reader, ITEMS_MAX);
     for (uint32_t i = 0; i < count && !reader->status; i++) {
         uint64_t number = wire_read_uint(reader);
         struct lease *lease = reader->status ? NULL : lease_table_find(&session->table, number);
-        if (lease)
+        if (lease && !lease->announced)
             session_cancel(session, lease);
     }
     session->counts.malformed += reader->status != STATUS_OK;
@@ -136,6 +138,8 @@ static void settle_extension(struct session *session, const struct request *requ
         struct lease *lease = lease_table_find(&session->table, request->numbers[i]);
         if (!lease)
             continue;
+        if (request->type == MESSAGE_RESUME)
+            lease->announced = false;
         if (status == STATUS_STALE || status == STATUS_GONE) {
             session_cancel(session, lease);
         } else if (status == STATUS_OK) {

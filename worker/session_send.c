@@ -57,7 +57,7 @@ static struct announcement *announcement_new(struct session *session)
 }
 
 /* Into the last announcement, or another one when that is full. False: no memory. */
-static bool announce(struct session *session, struct announcement **last, const struct lease *lease)
+static bool announce(struct session *session, struct announcement **last, struct lease *lease)
 {
     if (!*last || !has_room(&(*last)->frame, (*last)->request->number_count)) {
         struct announcement *made = announcement_new(session);
@@ -70,6 +70,7 @@ static bool announce(struct session *session, struct announcement **last, const 
     const struct resume item = {name_of(lease), lease->task.state};
     resume_write(&(*last)->frame, &item);
     request->numbers[request->number_count++] = lease->task.lease;
+    lease->announced = true;
     wire_patch_array(&(*last)->frame, (*last)->array, request->number_count);
     return !(*last)->frame.failed;
 }
@@ -77,7 +78,7 @@ static bool announce(struct session *session, struct announcement **last, const 
 static bool announce_list(struct session *session, struct announcement **last,
                           const struct lease_list *list)
 {
-    for (const struct lease *lease = list->first; lease; lease = lease->next)
+    for (struct lease *lease = list->first; lease; lease = lease->next)
         if (!announce(session, last, lease))
             return false;
     return true;

@@ -353,7 +353,7 @@ class Connection:
         elif kind == Kind.TASKS and self.leases is not None:
             self.grant(self.leases, fields[0])
         elif kind == Kind.CANCEL and self.leases is not None:
-            self.leases.cancel(fields[0])
+            self.leases.told_ended(fields[0])
         elif kind == Kind.PING:
             self.send(wire.pack(Kind.PONG, fields[0]))
         elif kind == Kind.WELCOME:

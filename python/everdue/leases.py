@@ -28,12 +28,13 @@ RETRY_S = 1.0
 class Held:
     """One lease."""
 
-    __slots__ = ("task", "item", "retry_s")
+    __slots__ = ("task", "item", "retry_s", "announced")
 
     def __init__(self, task: Task) -> None:
         self.task = task
         self.item: list | None = None  # the report, once there is one
         self.retry_s = 0.0             # do not send it before
+        self.announced = False         # and the answer is to come
 
 
 class LeaseBook:
@@ -94,6 +95,12 @@ class LeaseBook:
             if held is not None:
                 held.task.cancelled = True
 
+    def told_ended(self, leases: list[int]) -> None:
+        """CANCEL. For what is announced it was sent before that was read: the answer, which comes
+        behind, says whether the lease goes on."""
+        self.cancel([lease for lease in leases
+                     if (held := self.held.get(lease)) is not None and not held.announced])
+
     def forget(self) -> None:
         """The broker has another store: nothing that is held means anything to it."""
         self.cancel(list(self.held))
@@ -110,8 +117,10 @@ class LeaseBook:
         self.fresh = [held for held in self.held.values() if held.item is not None]
         self.later.clear()
         self.touch_s = 0.0
+        for held in self.held.values():
+            held.announced = held.item is not None or not held.task.cancelled
         return [[held.task.qi, held.task.key, held.task.lease, held.task.state]
-                for held in self.held.values() if held.item is not None or not held.task.cancelled]
+                for held in self.held.values() if held.announced]
 
     def reports(self, now_s: float) -> tuple[list[list], list[Held]] | None:
         """The next REPORT's items, or None. `sent` them with the request's id."""
@@ -163,6 +172,7 @@ class LeaseBook:
         if answer.status != Status.OK:
             statuses = [answer.status] * len(batch)
         for held, status in zip(batch, statuses):
+            held.announced &= kind != Kind.RESUME
             if kind == Kind.REPORT:
                 self.end_report(held, status, now_s)
             elif status in (Status.STALE, Status.GONE):

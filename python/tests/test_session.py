@@ -204,6 +204,23 @@ def test_a_resumed_lease_that_is_refused_is_cancelled_and_its_report_is_sent_all
     assert pair.hear(REPORT)[2] == [item]
 
 
+def test_what_is_announced_is_not_cancelled_before_the_answer(pair):
+    pair.open()
+    tasks = [pair.grant(17), pair.grant(18, "b"), pair.grant(19, "c")]
+    pair.broker.restart()
+    hello = pair.hear(HELLO)
+    assert hello[8] == 3
+    pair.broker.welcome(hello)
+    resume = pair.hear(RESUME)
+    pair.broker.say(Kind.CANCEL, [17, 18])  # they expired before the announcement was read
+    pair.broker.say(Kind.ANSWER, resume[1], 0, [0, int(Status.STALE), 0])
+    pair.until(lambda: tasks[1].cancelled, "the answer")
+    assert not tasks[0].cancelled
+    pair.broker.say(Kind.CANCEL, [19])
+    pair.until(lambda: tasks[2].cancelled, "CANCEL")
+    assert not tasks[0].cancelled
+
+
 def test_another_store_ends_leases_and_reports_and_hello_announces_none(pair):
     pair.open()
     pair.report(pair.grant(17))

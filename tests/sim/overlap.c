@@ -101,7 +101,7 @@ static void confirm(struct sim *sim, struct holding *holding)
     holding->confirmed_seal = sim->model.seal + 1;
     holding->was_over = holding->is_over;
     holding->is_over = false;
-    holding->is_forgotten = holding->is_cancelled && holding->was_ended;
+    holding->is_forgotten = holding->was_ended = false;
     holding->is_announced = true;
     holding->start = sim->crashes;
 }
@@ -265,7 +265,6 @@ void overlap_cancel(struct sim *sim, uint32_t peer, uint64_t lease)
         return;
     holding->is_over |= is_ended(sim, holding);
     holding->is_cancelled = true;
-    holding->is_forgotten |= holding->was_ended; /* though a RESUME of it may cross the CANCEL */
     holding->done_us += LINGER_US;
 }
 

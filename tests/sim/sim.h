@@ -123,6 +123,8 @@ struct network {
 
 struct sim_task {
     bool is_there, is_detached, is_reported;
+    bool is_announced; /* and the answer, by this id, is to come */
+    uint64_t resume;
     uint32_t queue, key; /* `queue`: the index */
     uint64_t lease, state;
     int64_t done_us, touch_us;

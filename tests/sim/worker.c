@@ -40,7 +40,8 @@ void peer_greet(struct sim *sim, uint32_t number)
     memcpy(packet.queues, peer->queues, sizeof(packet.queues));
     for (int i = 0; i < SIM_TASKS_MAX; i++) {
         peer->tasks[i].sent_us = 0;
-        packet.key += is_to_announce(&peer->tasks[i]);
+        peer->tasks[i].is_announced = is_to_announce(&peer->tasks[i]);
+        packet.key += peer->tasks[i].is_announced;
     }
     peer_send(sim, number, packet);
 }
@@ -182,12 +183,14 @@ static void come_back(struct sim *sim, uint32_t number, const struct packet *pac
     if (peer->credit != packet->number) /* it changed since the hello was written */
         peer_send(sim, number, (struct packet){.kind = PACKET_CREDIT, .number = peer->credit});
     for (int i = 0; i < SIM_TASKS_MAX; i++) {
-        const struct sim_task *task = &peer->tasks[i];
+        struct sim_task *task = &peer->tasks[i];
         bool is_forgotten = !sim->is_quiet && dice_chance(&sim->dice, sim->character.forgets);
+        task->resume = ++peer->ids;
+        task->is_announced &= !is_forgotten;
         if (is_to_announce(task) && !is_forgotten)
             peer_send(sim, number,
                       (struct packet){.kind = PACKET_RESUME,
-                                      .id = ++peer->ids,
+                                      .id = task->resume,
                                       .queue = task->queue,
                                       .key = task->key,
                                       .lease = task->lease,
@@ -218,6 +221,7 @@ static void receive_answer(struct sim *sim, uint32_t number, const struct packet
                     packet->status == STATUS_STALE;
     if (!task)
         return;
+    task->is_announced &= packet->id != task->resume;
     if (task->is_reported && packet->id == task->report.id) {
         if (is_final)
             task->is_there = false;
@@ -246,7 +250,8 @@ void worker_receive(struct sim *sim, uint32_t number, const struct packet *packe
         break;
     case PACKET_CANCEL: {
         struct sim_task *task = find_task(peer, packet->lease);
-        if (task && !task->is_reported && dice_chance(&sim->dice, 700))
+        /* Of what is announced the answer, which comes behind, tells more. */
+        if (task && !task->is_reported && !task->is_announced && dice_chance(&sim->dice, 700))
             drop_task(sim, number, task);
         break;
     }

@@ -155,6 +155,24 @@ static void a_lease_that_ended_can_be_resumed_while_nobody_else_has_the_record(v
     EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 5));
 }
 
+/* The worker, which hears the CANCEL before the answer to its announcement, goes by the answer. */
+static void a_lease_that_ends_between_hello_and_its_announcement_goes_on_uncounted(void **state)
+{
+    struct story *story = *state;
+    HELLO(story, A, .credit = 1, .lease_ms = 1000);
+    PUT(story, "feed");
+    struct story_task task = story_take_task(story, A, "feed");
+    story_pass_s(story, 0.9);
+    HELLO(story, A, .credit = 0, .lease_ms = 1000, .resume = 1);
+    story_pass_s(story, 0.1);
+    assert_int_equal(story->peers[A].cancelled, task.task.name.lease);
+    EXPECT(STATUS_OK, story_resume(story, A, &task));
+    EXPECT_RECORD(story, "feed", RECORD_LEASED, 0);
+    assert_int_equal(story_view(story, "feed").crashes, 0);
+    story_pass_s(story, 0.9);
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 5));
+}
+
 /* --- changes during the grace ----------------------------------------------------------------- */
 
 static void changes_to_what_is_held_are_pending_and_durable(void **state)
@@ -341,6 +359,7 @@ int main(void)
         STORY(a_session_that_is_waited_for_comes_back),
         STORY(a_process_that_announces_nothing_gives_everything_back_uncounted),
         STORY(a_lease_that_ended_can_be_resumed_while_nobody_else_has_the_record),
+        STORY(a_lease_that_ends_between_hello_and_its_announcement_goes_on_uncounted),
         STORY(changes_to_what_is_held_are_pending_and_durable),
         STORY(changes_are_applied_under_a_fresh_number_when_nobody_comes_back),
         STORY(a_change_that_was_pending_before_the_crash_is_pending_after_it),

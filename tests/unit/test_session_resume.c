@@ -209,6 +209,30 @@ static void a_lease_that_may_not_be_resumed_is_cancelled(void **state)
     story_end(&story);
 }
 
+/* It expired at the broker after the HELLO was read and before the announcement was. */
+static void what_is_announced_is_not_cancelled_before_the_answer(void **state)
+{
+    (void)state;
+    struct story story;
+    begin_with_three(&story);
+    reconnect(&story, 100);
+    story_says(&story, "hello resume=3");
+    story_hears_cancel(&story, "17");
+    story_hears_welcome(&story, 'A');
+    story_says(&story, "resume 17 18 19");
+    story_hears_cancel(&story, "18 19");
+    assert_false(story_is_cancelled(&story, 17));
+    assert_false(story_is_cancelled(&story, 18));
+    story_hears_answer(&story, "ok ok stale");
+    assert_false(story_is_cancelled(&story, 17));
+    assert_false(story_is_cancelled(&story, 18));
+    assert_false(story_runs(&story, 19));
+    story_skips(&story, 19);
+    story_hears_cancel(&story, "17");
+    assert_true(story_is_cancelled(&story, 17));
+    story_end(&story);
+}
+
 static void
 a_crash_is_given_back_again_after_a_reconnect_and_the_rest_is_just_not_announced(void **state)
 {
@@ -319,6 +343,7 @@ int main(void)
         cmocka_unit_test(a_task_that_the_broker_cancelled_is_announced_once_it_is_reported),
         cmocka_unit_test(a_restart_upon_a_restart_announces_the_same),
         cmocka_unit_test(a_lease_that_may_not_be_resumed_is_cancelled),
+        cmocka_unit_test(what_is_announced_is_not_cancelled_before_the_answer),
         cmocka_unit_test(
             a_crash_is_given_back_again_after_a_reconnect_and_the_rest_is_just_not_announced),
         cmocka_unit_test(a_stop_without_a_broker_announces_only_what_runs),
