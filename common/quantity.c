@@ -1,5 +1,6 @@
 #include "quantity.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "moment.h"
@@ -327,6 +328,13 @@ const char *share_parse(const char *text, size_t count, uint32_t *ppm)
     return NULL;
 }
 
+static const char *out_of_range(int64_t least, int64_t most)
+{
+    static _Thread_local char text[80];
+    snprintf(text, sizeof(text), "out of range: %lld to %lld", (long long)least, (long long)most);
+    return text;
+}
+
 const char *number_parse(const char *text, size_t count, int64_t least, int64_t most,
                          int64_t *number)
 {
@@ -338,17 +346,17 @@ const char *number_parse(const char *text, size_t count, int64_t least, int64_t 
     while (next_is_digit(&input)) {
         uint64_t digit = (uint64_t)(*input.at++ - '0');
         if (bits > (UINT64_MAX - digit) / 10)
-            return "out of range";
+            return out_of_range(least, most);
         bits = bits * 10 + digit;
     }
     if (!is_empty(&input))
         return "not a whole number";
     uint64_t limit = negative ? (uint64_t)INT64_MAX + 1 : INT64_MAX;
     if (bits > limit)
-        return "out of range";
+        return out_of_range(least, most);
     int64_t value = negative ? (int64_t)(0 - bits) : (int64_t)bits;
     if (value < least || value > most)
-        return "out of range";
+        return out_of_range(least, most);
     *number = value;
     return NULL;
 }

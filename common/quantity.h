@@ -28,7 +28,8 @@ const char *size_parse(const char *text, size_t count, uint64_t *bytes);
 /* "5%", "0.5%", "20%": millionths. */
 const char *share_parse(const char *text, size_t count, uint32_t *ppm);
 
-/* A whole number from `least` to `most`. */
+/* A whole number from `least` to `most`. An error names these; its text is the thread's, until the
+ * next one. */
 const char *number_parse(const char *text, size_t count, int64_t least, int64_t most,
                          int64_t *number);
 

@@ -115,15 +115,20 @@ static const char *read_count(const char *value, int64_t most, uint32_t *count)
 
 static const char *read_ms(const char *value, int64_t least_ms, int64_t most_ms, uint32_t *ms)
 {
+    static char range[2 * QUANTITY_TEXT_BYTES + 32];
+    char least[QUANTITY_TEXT_BYTES];
+    char most[QUANTITY_TEXT_BYTES];
     int64_t us;
     const char *wrong = duration_parse(value, strlen(value), &us);
 
     if (wrong)
         return wrong;
-    if (us < least_ms * US_PER_MS)
-        return "too short";
-    if (us > most_ms * US_PER_MS)
-        return "too long";
+    if (us < least_ms * US_PER_MS || us > most_ms * US_PER_MS) {
+        snprintf(range, sizeof(range), "out of range: %s to %s",
+                 duration_format(least_ms * US_PER_MS, least),
+                 duration_format(most_ms * US_PER_MS, most));
+        return range;
+    }
     *ms = (uint32_t)(us / US_PER_MS);
     return NULL;
 }
@@ -186,7 +191,7 @@ static const char *read_every(const char *value, int64_t *every_us)
 {
     const char *wrong = duration_parse(value, strlen(value), every_us);
 
-    return wrong ? wrong : *every_us == 0 ? "too short" : NULL;
+    return wrong ? wrong : *every_us == 0 ? "an interval is more than 0s" : NULL;
 }
 
 /* One option's value, from a flag or a variable. NULL, or what is wrong. */

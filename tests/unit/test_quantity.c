@@ -230,7 +230,7 @@ static void whole_numbers_lie_between_their_bounds(void **state)
     expect_rows(number_row, rows, ROWS(rows));
     assert_null(number_parse("256", 3, 1, 256, &number));
     assert_int_equal(number, 256);
-    assert_non_null(number_parse("257", 3, 1, 256, &number));
+    assert_string_equal(number_parse("257", 3, 1, 256, &number), "out of range: 1 to 256");
     assert_non_null(number_parse("0", 1, 1, 256, &number));
     assert_int_equal(number, 256);
 }
