@@ -9,7 +9,7 @@ import subprocess
 from typing import Any
 
 from rows import Row
-from targets import TARGETS
+from targets import REMARKS, TARGETS
 
 
 def number(value: float) -> str:
@@ -74,6 +74,12 @@ def target_table(rows: list[Row]) -> str:
         wanted = ("at least " if target["at_least"] else "under ") + number(target["limit"])
         lines.append(f"{target['what']:<54} {number(target['value']):>11} {wanted:>17}  "
                      f"{target['unit']:<9} {'met' if target['met'] else 'MISSED'}")
+    by_name = {row.name: row for row in rows}
+    for text, place, unit in REMARKS:
+        row, _, detail = place.partition(".")
+        value = by_name[row].number(detail) if row in by_name else None
+        if value is not None:
+            lines.append(f"{text:<54} {number(value):>11} {'':>17}  {unit}")
     return "\n".join(lines)
 
 

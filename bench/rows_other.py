@@ -2,6 +2,7 @@
 import json
 import math
 import os
+import pathlib
 import subprocess
 import threading
 import time
@@ -112,6 +113,40 @@ def disturb(everdue: Everdue, plan: Plan, until: threading.Event, times: list[in
         times.append(1)
 
 
+class DiskWatch:
+    """What the disk does by itself meanwhile: the longest fsync of a block of a file of its own."""
+
+    PAUSE_S, BLOCK = 0.01, bytes(4096)
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        self.max_s = 0.0
+        self._path = directory / "watch"
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            os.pwrite(file, self.BLOCK, 0)
+            os.fsync(file)
+            while not self._done.wait(self.PAUSE_S):
+                began_s = time.monotonic()
+                os.pwrite(file, self.BLOCK, 0)
+                os.fdatasync(file)
+                self.max_s = max(self.max_s, time.monotonic() - began_s)
+        finally:
+            os.close(file)
+
+    def __enter__(self) -> "DiskWatch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+        self._path.unlink()
+
+
 def lateness(plan: Plan) -> Sample:
     """100,000 cycles a second, durable: first alone, then beside syncs, exports, checkpoints."""
     rate = min(OFFERED, plan.records)
@@ -127,12 +162,14 @@ def lateness(plan: Plan) -> Sample:
             first = everdue.stats()["checkpoints_total"]
             disturber.start()
             try:
-                busy = until_checkpoints(crew, first + 1, plan.busy_s)
+                with DiskWatch(everdue.directory) as disk:
+                    busy = until_checkpoints(crew, first + 1, plan.busy_s)
             finally:
                 done.set()
                 disturber.join()
             late = crew.ledger.read().lateness.since(before)
             details |= lateness_details(busy, late, "disturbed_") | {
+                "disturbed_disk_max_ms": disk.max_s * 1000,
                 "disturbed_by_syncs_and_exports": len(times),
                 "disturbed_by_checkpoints": busy.after["checkpoints_total"] - first}
     if window.cycles_per_s < 0.9 * rate:

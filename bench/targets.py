@@ -69,3 +69,8 @@ TARGETS = [
     most("idle broker", "idle", 0.5, "% of CPU"),
     most("bytes written a cycle at 100,000/s, durable", "written", 100, "bytes"),
 ]
+
+# What explains a figure above, and is not ours to reach: text, ROW.DETAIL, unit.
+REMARKS = [
+    ("the disk's own longest fsync meanwhile (4 KiB)", "lateness.disturbed_disk_max_ms", "ms"),
+]

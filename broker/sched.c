@@ -264,9 +264,10 @@ static void work(struct sched *sched, const struct event *event, struct effects 
         change_kick_slice(sched, sched->queues[i], &budget, event->now, effects);
         sync_slice(sched, sched->queues[i], &budget, event->now, effects);
     }
-    /* Nothing went on, for numbers or memory are out: the caller would ask again and again. */
+    /* Nothing went on, for numbers or memory are out, or what is left waits for records that come
+     * due: the caller would ask again and again. */
     if (budget == event->budget && sched_has_work(sched))
-        sched->work_mono_us = event->now.mono_us + PUT_OFF_US;
+        sched->work_mono_us = event->now.mono_us + WORK_PAUSE_US;
 }
 
 /* The sealed batch is on disk. */

@@ -373,6 +373,16 @@ static uint32_t grant_streams(struct sched *sched, struct queue *queue, const st
     return granted;
 }
 
+bool grant_has_taker(const struct sched *sched, const struct queue *queue)
+{
+    if (sched->is_draining || queue->is_paused)
+        return false;
+    for (uint32_t i = 0; i < queue->subscriber_count; i++)
+        if (free_credit(sched, session_at(sched, queue->subscribers[i])))
+            return true;
+    return queue->first_take != SLAB_NONE;
+}
+
 static bool can_grant(const struct queue *queue)
 {
     return queue->ready.count && !queue->is_paused &&

@@ -335,6 +335,8 @@ struct bytes session_name(const struct sched *sched, uint32_t slot);
 /* --- sched_grant.c ---------------------------------------------------------------------------- */
 
 void grant_ready(struct sched *sched, struct moment now, struct effects *effects);
+/* Whether a record of this queue that is due would be handed out at once. O(sessions). */
+bool grant_has_taker(const struct sched *sched, const struct queue *queue);
 enum status take_begin(struct sched *sched, const struct event *event, struct effects *effects);
 /* Takes that waited for the end of the grace, or for their session, are looked at again. */
 void take_look_again(struct sched *sched);

@@ -30,6 +30,7 @@ void sync_destroy(struct sched *sched, struct queue *queue)
     slab_release(&sync->touches);
     wire_buffer_release(&sync->changed);
     wire_buffer_release(&sync->part);
+    free(sync->later);
     free(sync->matched);
     for (uint32_t i = 0; i < sync->staged_room; i++)
         free(sync->staged[i]);

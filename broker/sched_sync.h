@@ -10,7 +10,10 @@
  * absent. The marker row then makes the commit durable; APPLY carries it out in slices and goes on
  * after a crash. Keys that are put or removed meanwhile are noted and left alone. (sched_sync.c:
  * OPEN and commit; sched_sync_open.c: those that stay open; sched_sync_apply.c: the slices;
- * sched_sync_load.c: after a crash.)
+ * sched_sync_change.c: known keys; sched_sync_load.c: after a crash.)
+ *
+ * A record waits for the disk with its change. So one that is about to be handed out is changed
+ * last: by then a worker has had it, or has it still and the change is pending.
  */
 #ifndef EVERDUE_SCHED_SYNC_H
 #define EVERDUE_SCHED_SYNC_H
@@ -74,6 +77,9 @@ struct sync {
     uint32_t staged_count, staged_done;
     struct wire_buffer changed; /* items of known keys */
     size_t changed_done;
+    size_t *later; /* where in `changed` items begin that were put off */
+    uint32_t later_count, later_room, later_next;
+    int64_t later_end_mono_us; /* they are carried out then, whatever comes; 0: not begun */
     struct prune *prunes_list;
     uint32_t prune_count, prune_room, prune_done;
     uint32_t plan_cursor;
@@ -111,6 +117,17 @@ void sync_drop(struct sync *sync, enum status status);
 /* The next of the staged records, and going past it: what is behind goes back by and by. */
 uint32_t sync_staged_slot(const struct sync *sync);
 void sync_pass_staged(struct sync *sync);
+
+/* Carries out items of known keys: all but those that it puts off, and then those. Lowers *budget
+ * by each. True: that was the last; false: it goes on later, for the budget is used up, the batch
+ * full, numbers or memory are out, or what was put off is to wait. */
+bool sync_change_items(struct sched *sched, struct queue *queue, uint32_t *budget,
+                       struct moment now);
+bool sync_change_put_off(struct sched *sched, struct queue *queue, uint32_t *budget,
+                         struct moment now);
+/* Whether the disk has to take something before more is carried out: a batch that grew faster than
+ * the disk takes it would hold up a turn. */
+bool sync_batch_is_full(const struct sched *sched);
 
 /* Another record that is to go. */
 enum status sync_add_prune(struct sync *sync, uint64_t number, uint32_t slot);

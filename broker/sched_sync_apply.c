@@ -125,31 +125,6 @@ static bool apply_staged(struct sched *sched, struct queue *queue, struct moment
     return true;
 }
 
-static bool apply_changed(struct sched *sched, struct queue *queue, struct moment now)
-{
-    struct sync *sync = queue->sync;
-    struct wire_reader reader;
-    struct put put;
-    wire_reader_init(&reader, sync->changed.data + sync->changed_done,
-                     sync->changed.count - sync->changed_done);
-    put_read(&reader, &put);
-    assert(reader.status == STATUS_OK); /* we wrote it */
-    uint32_t slot = record_find(sched, queue, put.key);
-    enum status status = STATUS_OK;
-    if (sync_has_touched(sync, put.key) || slot == SLAB_NONE) {
-        sync->counts.kept++;
-        sync->counts.changed--;
-    } else if (record_is_out(record_at(sched, slot))) {
-        status = pending_add(sched, slot, &put, true, now);
-    } else {
-        status = put_change(sched, slot, &put, true, now);
-    }
-    if (status < 0)
-        return false;
-    sync->changed_done = (size_t)(reader.at - sync->changed.data);
-    return true;
-}
-
 static bool apply_prune(struct sched *sched, struct sync *sync, struct effects *effects)
 {
     const struct prune *prune = &sync->prunes_list[sync->prune_done];
@@ -165,28 +140,29 @@ static bool apply_prune(struct sched *sched, struct sync *sync, struct effects *
     return true;
 }
 
-/* One item. False: numbers or memory are out, it goes on later. */
-static bool apply_one(struct sched *sched, struct queue *queue, struct moment now,
-                      struct effects *effects)
-{
-    struct sync *sync = queue->sync;
-    if (sync->staged_done < sync->staged_count)
-        return apply_staged(sched, queue, now);
-    if (sync->changed_done < sync->changed.count)
-        return apply_changed(sched, queue, now);
-    return apply_prune(sched, sync, effects);
-}
-
-static bool is_applied(const struct sync *sync)
-{
-    return sync->staged_done == sync->staged_count && sync->changed_done == sync->changed.count &&
-           sync->prune_done == sync->prune_count;
-}
-
-/* What is carried out faster than the disk takes it would make one batch that holds up a turn. */
-static bool batch_is_full(const struct sched *sched)
+bool sync_batch_is_full(const struct sched *sched)
 {
     return sched->dirty_count[sched->parity] >= SYNC_BATCH_RECORDS;
+}
+
+/* The new records. False: see sync_change_items; and so on. */
+static bool apply_all_staged(struct sched *sched, struct queue *queue, uint32_t *budget,
+                             struct moment now)
+{
+    const struct sync *sync = queue->sync;
+    for (; sync->staged_done < sync->staged_count; --*budget)
+        if (!*budget || sync_batch_is_full(sched) || !apply_staged(sched, queue, now))
+            return false;
+    return true;
+}
+
+static bool apply_prunes(struct sched *sched, struct sync *sync, uint32_t *budget,
+                         struct effects *effects)
+{
+    for (; sync->prune_done < sync->prune_count; --*budget)
+        if (!*budget || sync_batch_is_full(sched) || !apply_prune(sched, sync, effects))
+            return false;
+    return true;
 }
 
 /* What a repeated COMMIT is answered. */
@@ -202,10 +178,11 @@ static void apply(struct sched *sched, struct queue *queue, uint32_t *budget, st
                   struct effects *effects)
 {
     struct sync *sync = queue->sync;
-    for (; *budget && !is_applied(sync) && !batch_is_full(sched); --*budget)
-        if (!apply_one(sched, queue, now, effects))
-            return;
-    if (!is_applied(sync) || sched_remove_row(sched, STORE_SYNCS, sync->generation, SYNC_MARKER))
+    bool is_applied = apply_all_staged(sched, queue, budget, now) &&
+                      sync_change_items(sched, queue, budget, now) &&
+                      apply_prunes(sched, sync, budget, effects) &&
+                      sync_change_put_off(sched, queue, budget, now);
+    if (!is_applied || sched_remove_row(sched, STORE_SYNCS, sync->generation, SYNC_MARKER))
         return;
     sync->status = STATUS_OK;
     sync->phase = SYNC_CLEAN;
@@ -279,7 +256,7 @@ bool sync_has_work(const struct queue *queue)
 
 bool sync_waits(const struct sched *sched, const struct queue *queue)
 {
-    return queue->sync->phase == SYNC_APPLY && batch_is_full(sched);
+    return queue->sync->phase == SYNC_APPLY && sync_batch_is_full(sched);
 }
 
 void sync_slice(struct sched *sched, struct queue *queue, uint32_t *budget, struct moment now,
@@ -288,7 +265,7 @@ void sync_slice(struct sched *sched, struct queue *queue, uint32_t *budget, stru
     if (sync_has_work(queue) && queue->sync->phase == SYNC_PLAN && *budget)
         plan(sched, queue, budget);
     if (sync_has_work(queue) && queue->sync->phase == SYNC_APPLY && *budget &&
-        !batch_is_full(sched))
+        !sync_batch_is_full(sched))
         apply(sched, queue, budget, now, effects);
     if (sync_has_work(queue) && *budget &&
         (queue->sync->phase == SYNC_CLEAN || queue->sync->phase == SYNC_DROP))

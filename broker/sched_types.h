@@ -26,6 +26,7 @@ enum {
     STALL_US = 100000,        /* a wake-up so late is a stall: read before any lease is ended */
     STALL_HOLD_US = 500000,   /* for how long */
     PUT_OFF_US = 100000,      /* what needs a number or memory, and there is none */
+    WORK_PAUSE_US = 10000,    /* long work that can do nothing now */
     DIRTY_ROOM_LEAST = 1 << SEGMENT_BITS_OR(10, 2), /* changed records that always have room */
     RESUME_US_MIN = 1000000, /* for announcements, without a grace too: they follow the hello */
 };
@@ -254,7 +255,7 @@ struct sched {
     uint32_t held_cursor;      /* slots below have been let go */
     uint32_t held_end;         /* slots from here on were never held */
     bool is_letting_go;
-    int64_t work_mono_us; /* long work found no number or memory: not before; 0: at once */
+    int64_t work_mono_us; /* long work could do nothing: not before; 0: at once */
 };
 
 #endif
