@@ -11,9 +11,10 @@ static enum status resume_idle(struct sched *sched, uint32_t slot, uint32_t sess
         return STATUS_STALE;
     if (number >= sched->next_number || number <= record->state)
         return STATUS_STALE;
-    if (!lease_reserve(sched, 1))
-        return STATUS_NO_MEMORY;
     bool was_parked = record->where == PLACE_PARKED;
+    /* What is parked no more is written, and so is what the end of the lease will change. */
+    if (!lease_reserve(sched, 1) || !record_reserve(sched, was_parked ? 2 : 1))
+        return STATUS_NO_MEMORY;
     record_displace(sched, slot);
     uint32_t id =
         lease_new(sched, slot, number, session, session_at(sched, session)->lease_us, event->now);

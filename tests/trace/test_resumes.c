@@ -1,5 +1,7 @@
 /* Leases that live on over a restart or a new connection, and what happens to the record meanwhile.
  */
+#include <stdio.h>
+
 #include "scenes.h"
 
 /* --- over a restart --------------------------------------------------------------------------- */
@@ -153,6 +155,32 @@ static void a_lease_that_ended_can_be_resumed_while_nobody_else_has_the_record(v
     EXPECT(STATUS_OK, story_resume(story, A, &task));
     EXPECT_RECORD(story, "feed", RECORD_LEASED, 0);
     EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 5));
+}
+
+/* There is room for what the end of the lease changes, too, however much waits for the disk. */
+static void a_parked_record_is_resumed_while_the_room_for_changes_is_full(void **state)
+{
+    struct story *story = *state;
+    enum { ROOM = 1024 };
+    story->settings.policy.crashes_max = 1;
+    story_crash(story);
+    HELLO(story, A, .credit = 1);
+    PUT(story, "feed");
+    struct story_task task = story_take_task(story, A, "feed");
+    story_set_credit(story, A, 0);
+    EXPECT(STATUS_OK, story_give_back_begun(story, A, &task));
+    EXPECT_RECORD(story, "feed", RECORD_PARKED, 0);
+    story_hold_disk(story);
+    PUT(story, "sealed");
+    for (int i = 0; i < ROOM - 1; i++) {
+        char key[STORY_TEXT_BYTES];
+        snprintf(key, sizeof(key), "k%d", i);
+        PUT(story, key, .in_s = 500);
+    }
+    EXPECT(STATUS_OK, story_resume(story, A, &task));
+    EXPECT_RECORD(story, "feed", RECORD_LEASED, 0);
+    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 5));
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 5);
 }
 
 /* The worker, which hears the CANCEL before the answer to its announcement, goes by the answer. */
@@ -359,6 +387,7 @@ int main(void)
         STORY(a_session_that_is_waited_for_comes_back),
         STORY(a_process_that_announces_nothing_gives_everything_back_uncounted),
         STORY(a_lease_that_ended_can_be_resumed_while_nobody_else_has_the_record),
+        STORY_WITH_MEMORY(a_parked_record_is_resumed_while_the_room_for_changes_is_full),
         STORY(a_lease_that_ends_between_hello_and_its_announcement_goes_on_uncounted),
         STORY(changes_to_what_is_held_are_pending_and_durable),
         STORY(changes_are_applied_under_a_fresh_number_when_nobody_comes_back),
