@@ -34,6 +34,7 @@ void sched_settings_init(struct sched_settings *settings)
         .heartbeat_us = (int64_t)HEARTBEAT_MS_DEFAULT * US_PER_MS,
         .grace_us = (int64_t)5 * US_PER_S,
         .sync_idle_us = (int64_t)600 * US_PER_S,
+        .suspect_us = (int64_t)600 * US_PER_S,
     };
 }
 

@@ -67,6 +67,9 @@ struct sched_settings {
      * least: how long its leases may take to be announced. */
     int64_t grace_us;
     int64_t sync_idle_us; /* a full set of which no line comes for so long is given up */
+    /* A session that let three leases run out within this time is suspect: it is streamed one
+     * record at a time, whatever its credit, until the first of them is so long ago. 0: never. */
+    int64_t suspect_us;
 };
 
 /* The defaults of design and documentation. */
@@ -376,6 +379,8 @@ struct sched_session_view {
 /* False: there is no such session. */
 bool sched_view_session(const struct sched *sched, uint32_t session,
                         struct sched_session_view *view);
+/* Whether it is streamed one record at a time (suspect_us). */
+bool sched_is_suspect(const struct sched *sched, uint32_t session, struct moment now);
 
 /* The session that lives under this uid; SLAB_NONE (all ones): none. */
 uint32_t sched_find_session(const struct sched *sched, const uint8_t uid[SESSION_UID_BYTES]);

@@ -292,20 +292,24 @@ void take_drop_session(struct sched *sched, uint32_t session)
 
 /* --- shares ----------------------------------------------------------------------------------- */
 
-static uint32_t free_credit(const struct sched *sched, const struct session *session)
+static uint32_t free_credit(const struct sched *sched, const struct session *session,
+                            struct moment now)
 {
     bool is_here = session->lost_mono_us == TIME_US_NEVER && session->resume_left == 0 &&
                    session_may_hold(sched, session);
     uint32_t used = session->held - session->taken;
-    return is_here && session->credit > used ? session->credit - used : 0;
+    uint32_t credit = session->credit;
+    if (credit > 1 && session_is_suspect(sched, session, now))
+        credit = 1;
+    return is_here && credit > used ? credit - used : 0;
 }
 
 /* A fair share of what is ready, so that nobody hoards: ceiling(ready / eligible). */
-static uint32_t fair_share(const struct sched *sched, const struct queue *queue)
+static uint32_t fair_share(const struct sched *sched, const struct queue *queue, struct moment now)
 {
     uint32_t eligible = 0;
     for (uint32_t i = 0; i < queue->subscriber_count; i++)
-        if (free_credit(sched, session_at(sched, queue->subscribers[i])))
+        if (free_credit(sched, session_at(sched, queue->subscribers[i]), now))
             eligible++;
     for (uint32_t id = queue->first_take; id != SLAB_NONE; id = take_at(sched, id)->after)
         if (may_serve(sched, take_at(sched, id)))
@@ -367,18 +371,18 @@ static uint32_t grant_streams(struct sched *sched, struct queue *queue, const st
             .lease_us = session->lease_us,
         };
         struct grant grant = {&grantee, round->now, round->effects};
-        most = least_of(most, free_credit(sched, session));
+        most = least_of(most, free_credit(sched, session, round->now));
         granted += grant_some(sched, queue, most, &grant);
     }
     return granted;
 }
 
-bool grant_has_taker(const struct sched *sched, const struct queue *queue)
+bool grant_has_taker(const struct sched *sched, const struct queue *queue, struct moment now)
 {
     if (sched->is_draining || queue->is_paused)
         return false;
     for (uint32_t i = 0; i < queue->subscriber_count; i++)
-        if (free_credit(sched, session_at(sched, queue->subscribers[i])))
+        if (free_credit(sched, session_at(sched, queue->subscribers[i]), now))
             return true;
     return queue->first_take != SLAB_NONE;
 }
@@ -409,7 +413,7 @@ static uint32_t grant_round(struct sched *sched, uint32_t grantable, struct roun
         struct queue *queue = sched->queues[place];
         if (!can_grant(queue))
             continue;
-        round->share = fair_share(sched, queue);
+        round->share = fair_share(sched, queue, round->now);
         if (!round->share)
             continue;
         uint32_t count = 0;

@@ -328,6 +328,10 @@ void session_remove_row(struct sched *sched, const uint8_t *uid);
 /* Whether it may be given leases: after a crash nobody would wait for one whose row is not durable,
  * and what it holds would be given away. Without memory for a row there is no such promise. */
 bool session_may_hold(const struct sched *sched, const struct session *session);
+/* A lease of its own has run out. */
+void session_note_expired(struct session *session, struct moment now);
+bool session_is_suspect(const struct sched *sched, const struct session *session,
+                        struct moment now);
 /* One more of its leases was announced. */
 void session_announced(struct sched *sched, uint32_t slot, struct moment now);
 struct bytes session_name(const struct sched *sched, uint32_t slot);
@@ -336,7 +340,7 @@ struct bytes session_name(const struct sched *sched, uint32_t slot);
 
 void grant_ready(struct sched *sched, struct moment now, struct effects *effects);
 /* Whether a record of this queue that is due would be handed out at once. O(sessions). */
-bool grant_has_taker(const struct sched *sched, const struct queue *queue);
+bool grant_has_taker(const struct sched *sched, const struct queue *queue, struct moment now);
 enum status take_begin(struct sched *sched, const struct event *event, struct effects *effects);
 /* Takes that waited for the end of the grace, or for their session, are looked at again. */
 void take_look_again(struct sched *sched);

@@ -333,8 +333,11 @@ void lease_expire(struct sched *sched, struct moment now, struct effects *effect
                                      .session = session_at(sched, lease->session)->number,
                                      .number = lease->number,
                                  });
-        if (lease->record != SLAB_NONE && counted)
+        bool is_record_there = lease->record != SLAB_NONE;
+        if (is_record_there && counted)
             queue_of(sched, record_at(sched, lease->record))->totals.expired++;
+        if (is_record_there && counted && lease->session != SLAB_NONE)
+            session_note_expired(session_at(sched, lease->session), now);
         lease_lose(sched, id, counted, now);
     }
 }

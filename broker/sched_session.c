@@ -157,6 +157,22 @@ bool session_may_hold(const struct sched *sched, const struct session *session)
     return !session->is_stored || session->stored_seal <= sched->durable_seals;
 }
 
+void session_note_expired(struct session *session, struct moment now)
+{
+    int64_t *expired = session->expired_mono_us;
+    int64_t last_us = expired[SUSPECT_EXPIRIES - 1];
+    if (last_us && now.mono_us - last_us < SUSPECT_APART_US)
+        return;
+    memmove(expired, expired + 1, (SUSPECT_EXPIRIES - 1) * sizeof(*expired));
+    expired[SUSPECT_EXPIRIES - 1] = now.mono_us;
+}
+
+bool session_is_suspect(const struct sched *sched, const struct session *session, struct moment now)
+{
+    int64_t first_us = session->expired_mono_us[0];
+    return first_us && now.mono_us - first_us < sched->settings.suspect_us;
+}
+
 /* --- hello ------------------------------------------------------------------------------------ */
 
 /* All that the session will announce was announced, or is given up. */
@@ -218,10 +234,12 @@ static void read_hello(const struct sched *sched, const struct event *event,
             (settings->grace_us < RESUME_US_MIN ? RESUME_US_MIN : settings->grace_us);
 }
 
-/* The same process on a new connection: what it held goes with it, until it has announced what it
- * knows of. */
+/* The same process on a new connection, as suspect as before: what it held goes with it, until it
+ * has announced what it knows of. */
 static void take_over(struct sched *sched, uint32_t old, uint32_t slot)
 {
+    memcpy(session_at(sched, slot)->expired_mono_us, session_at(sched, old)->expired_mono_us,
+           sizeof(session_at(sched, slot)->expired_mono_us));
     while (session_at(sched, old)->first_lease != SLAB_NONE) { /* ends with the list */
         uint32_t id = session_at(sched, old)->first_lease;
         lease_move(sched, id, slot);

@@ -74,7 +74,7 @@ bool sync_change_items(struct sched *sched, struct queue *queue, uint32_t *budge
                        struct moment now)
 {
     struct sync *sync = queue->sync;
-    bool has_taker = grant_has_taker(sched, queue);
+    bool has_taker = grant_has_taker(sched, queue, now);
     for (; sync->changed_done < sync->changed.count; --*budget) {
         struct put put;
         if (!*budget || sync_batch_is_full(sched))
@@ -97,7 +97,7 @@ bool sync_change_put_off(struct sched *sched, struct queue *queue, uint32_t *bud
     struct sync *sync = queue->sync;
     if (!sync->later_end_mono_us)
         sync->later_end_mono_us = now.mono_us + LATER_US;
-    bool may_wait = now.mono_us < sync->later_end_mono_us && grant_has_taker(sched, queue);
+    bool may_wait = now.mono_us < sync->later_end_mono_us && grant_has_taker(sched, queue, now);
     for (uint32_t looks = *budget * LATER_LOOKS; sync->later_count; looks--) {
         struct put put;
         if (!*budget || !looks || sync_batch_is_full(sched))

@@ -28,6 +28,9 @@ enum {
     PUT_OFF_US = 100000,      /* what needs a number or memory, and there is none */
     WORK_PAUSE_US = 10000,    /* long work that can do nothing now */
     DIRTY_ROOM_LEAST = 1 << SEGMENT_BITS_OR(10, 2), /* changed records that always have room */
+    SUSPECT_EXPIRIES = 3,                           /* leases that ran out, to be suspect, ... */
+    SUSPECT_APART_US =
+        1000000,             /* ... each so long after the one before: together they count once */
     RESUME_US_MIN = 1000000, /* for announcements, without a grace too: they follow the hello */
 };
 
@@ -133,6 +136,7 @@ struct session {
     int64_t seen_mono_us;
     int64_t began_mono_us;
     int64_t lost_mono_us; /* disconnected: when it is lost; TIME_US_NEVER: connected */
+    int64_t expired_mono_us[SUSPECT_EXPIRIES]; /* the last leases that ran out; 0: none */
     bool known;
     bool is_stored;
     uint64_t stored_seal; /* is_stored: the batch that its row is in */

@@ -428,6 +428,12 @@ bool sched_view_session(const struct sched *sched, uint32_t number, struct sched
     return true;
 }
 
+bool sched_is_suspect(const struct sched *sched, uint32_t number, struct moment now)
+{
+    uint32_t slot = session_find(sched, number);
+    return slot != SLAB_NONE && session_is_suspect(sched, session_at(sched, slot), now);
+}
+
 uint32_t sched_find_session(const struct sched *sched, const uint8_t uid[SESSION_UID_BYTES])
 {
     uint32_t slot = session_find_uid(sched, uid);

@@ -281,7 +281,8 @@ void look_stats(struct server *server, struct request *request)
     end_answer(server, request);
 }
 
-static void add_worker(struct server *server, const struct sched_session_view *view)
+static void add_worker(struct server *server, uint32_t number,
+                       const struct sched_session_view *view)
 {
     char queues[SESSION_QUEUES_MAX * (QUEUE_NAME_BYTES_MAX + 1)];
     uint32_t count = 0;
@@ -297,6 +298,7 @@ static void add_worker(struct server *server, const struct sched_session_view *v
     add_number(&map, "credit", view->credit);
     add_number(&map, "in_flight", view->in_flight);
     add_number(&map, "announcing", view->announcing);
+    add_number(&map, "suspect", sched_is_suspect(server->sched, number, server->now));
     add_number(&map, "seen_ms", (server->now.mono_us - view->seen_mono_us) / US_PER_MS);
     add_number(&map, "connected_s", (server->now.mono_us - view->began_mono_us) / US_PER_S);
     add_number(&map, "reports_ok_total", (int64_t)view->reports_ok);
@@ -318,7 +320,7 @@ void look_workers(struct server *server, struct request *request)
         struct sched_session_view view;
         if (!sched_view_session(server->sched, number, &view) || !view.queue_count)
             continue;
-        add_worker(server, &view);
+        add_worker(server, number, &view);
         rows++;
     }
     wire_patch_array(&server->out, count_at, rows);

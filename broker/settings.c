@@ -205,6 +205,11 @@ static const char *set_sync_idle(struct options *options, const char *value)
     return why;
 }
 
+static const char *set_suspect(struct options *options, const char *value)
+{
+    return set_interval(&options->server.sched.suspect_us, value);
+}
+
 static const char *set_stop_timeout(struct options *options, const char *value)
 {
     return set_interval(&options->server.stop_us, value);
@@ -327,6 +332,9 @@ const struct setting settings[SETTINGS] = {
     {"reconnect", "DURATION", "For a broken tcp connection to come back (3s)", set_reconnect},
     {"sync-idle", "DURATION", "A full set of which nothing comes for so long is given up (10m)",
      set_sync_idle},
+    {"suspect", "DURATION",
+     "A worker that let three leases run out within it gets one record at a time (10m; 0s: never)",
+     set_suspect},
     {"require-sane-clock", "true", "Do not start while the wall clock is before this was built",
      set_sane_clock},
     {"stop-timeout", "DURATION", "On SIGTERM, wait so long for reports (8s)", set_stop_timeout},

@@ -15,7 +15,7 @@ struct setting {
     set_value *set;
 };
 
-enum { SETTINGS = 23 };
+enum { SETTINGS = 24 };
 extern const struct setting settings[SETTINGS];
 
 /* set_listen adds endpoints to those that are there; the others are true when no value is given. */

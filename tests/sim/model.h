@@ -76,6 +76,7 @@ struct model_session {
     int64_t lease_us, heartbeat_us, seen_mono_us;
     int64_t lost_mono_us;       /* TIME_US_NEVER: connected */
     int64_t resume_end_mono_us; /* what is not announced by then is given up */
+    int64_t expired_mono_us[3]; /* the last leases that ran out, a second apart; 0: none */
     uint64_t known_seal;        /* the batch that makes it known; 0: none yet */
 };
 
@@ -212,6 +213,8 @@ void model_touch(struct model *model, struct model_record *record);
  * given nothing before. */
 void model_make_known(struct model *model, uint32_t session);
 bool model_may_hold(const struct model *model, uint32_t session);
+/* What it may be streamed: one at a time when it let three leases run out lately. */
+uint32_t model_credit(const struct model_step *step, uint32_t session);
 /* Something durable changed. */
 void model_change(struct model *model, struct model_record *record);
 /* The core drew a number for it: greater than all before. Taken over. */

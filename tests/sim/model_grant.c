@@ -65,6 +65,17 @@ static void check_task(const struct model_step *step, const struct effect *effec
                    model_queue_of(model, record), model_key_of(model, record));
 }
 
+uint32_t model_credit(const struct model_step *step, uint32_t number)
+{
+    struct model *model = step->model;
+    const struct model_session *session = &model->sessions[number];
+    int64_t first_us = session->expired_mono_us[0];
+    bool is_suspect = first_us && step->now.mono_us - first_us < model->settings.suspect_us;
+    if (is_suspect != sched_is_suspect(model->core->sched, number, step->now))
+        model_fail(model, "session %u is %ssuspect", number, is_suspect ? "not " : "");
+    return is_suspect && session->credit > 1 ? 1 : session->credit;
+}
+
 static void check_receiver(const struct model_step *step, const struct effect *effect,
                            uint32_t queue, bool detached)
 {
@@ -79,7 +90,8 @@ static void check_receiver(const struct model_step *step, const struct effect *e
     if (!effect->request && session->resume_left)
         model_fail(model, "a task for session %u, which has %u leases to announce", effect->session,
                    session->resume_left);
-    if (!effect->request && model_count_leases(model, effect->session, false) >= session->credit)
+    if (!effect->request &&
+        model_count_leases(model, effect->session, false) >= model_credit(step, effect->session))
         model_fail(model, "session %u has no credit left", effect->session);
 }
 
@@ -153,7 +165,7 @@ static void check_no_idle_credit(const struct model_step *step)
         const struct model_session *session = &model->sessions[i];
         bool is_here = session->is_there && !session->resume_left && model_may_hold(model, i) &&
                        session->lost_mono_us == TIME_US_NEVER;
-        if (!is_here || model_count_leases(model, i, false) >= session->credit)
+        if (!is_here || model_count_leases(model, i, false) >= model_credit(step, i))
             continue;
         for (uint32_t queue = 0; queue < MODEL_QUEUES; queue++)
             if (ready[queue] && session->works_on[queue])

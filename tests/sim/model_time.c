@@ -99,8 +99,13 @@ void model_hello(const struct model_step *step)
     if (old < MODEL_SESSIONS)
         replace_session(step, old);
     struct model_session *session = &model->sessions[step->event->session];
+    struct model_session before = {.expired_mono_us = {0}};
+    if (old < MODEL_SESSIONS) /* as suspect as before */
+        before = model->sessions[old];
     *session = (struct model_session){
         .is_there = true,
+        .expired_mono_us = {before.expired_mono_us[0], before.expired_mono_us[1],
+                            before.expired_mono_us[2]},
         .uid = hello->uid[0],
         .credit = hello->credit < limits->credit_max ? hello->credit : limits->credit_max,
         .resume_left = hello->resume_count,
@@ -212,6 +217,16 @@ static bool was_lost_in_core(struct model *model, const struct model_record *rec
            (model_view(model, record, &view) && view.crashes > record->crashes);
 }
 
+static void note_expired(struct model_session *session, int64_t mono_us)
+{
+    int64_t *expired = session->expired_mono_us;
+    if (expired[2] && mono_us - expired[2] < US_PER_S)
+        return;
+    expired[0] = expired[1];
+    expired[1] = expired[2];
+    expired[2] = mono_us;
+}
+
 static void end_leases(const struct model_step *step, bool may_wait)
 {
     struct model *model = step->model;
@@ -227,6 +242,8 @@ static void end_leases(const struct model_step *step, bool may_wait)
         if (record->session != MODEL_DETACHED && !is_cancelled)
             model_fail(model, "lease %llu ended and was not cancelled",
                        (unsigned long long)record->lease);
+        if (record->session != MODEL_DETACHED && !record->is_unconfirmed)
+            note_expired(&model->sessions[record->session], step->now.mono_us);
         model_lose(step, record, !record->is_unconfirmed);
     }
     for (int i = 0; i < model->removed_end; i++)

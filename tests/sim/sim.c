@@ -63,6 +63,7 @@ static void draw_settings(struct sim *sim)
     settings->policy.parks_per_minute_least = 1 + dice_below(dice, 10);
     settings->policy.parks_per_minute_ppm = 0;
     settings->grace_us = dice_between(dice, SIM_MS(500), SIM_S(5));
+    settings->suspect_us = dice_chance(dice, 300) ? dice_between(dice, SIM_S(1), SIM_S(20)) : 0;
     settings->sync_idle_us = dice_chance(dice, 300) ? dice_between(dice, SIM_MS(20), SIM_MS(500))
                                                     : dice_between(dice, SIM_S(1), SIM_S(60));
 }
