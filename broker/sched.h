@@ -382,6 +382,10 @@ bool sched_view_session(const struct sched *sched, uint32_t session,
 /* Whether it is streamed one record at a time (suspect_us). */
 bool sched_is_suspect(const struct sched *sched, uint32_t session, struct moment now);
 
+/* How long ago the oldest lease of the sessions was given out, or resumed after a restart; 0: there
+ * is none. Of more leases than 65,536 not all are looked at. O(leases). */
+int64_t sched_oldest_lease_us(const struct sched *sched, struct moment now);
+
 /* The session that lives under this uid; SLAB_NONE (all ones): none. */
 uint32_t sched_find_session(const struct sched *sched, const uint8_t uid[SESSION_UID_BYTES]);
 

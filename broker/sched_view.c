@@ -2,6 +2,8 @@
 
 #include "sched_internal.h"
 
+enum { OLDEST_LOOKS = 65536 };
+
 /* --- fetching ahead --------------------------------------------------------------------------- */
 
 /* Always in line: gcc takes a function that does nothing else for one without effect. */
@@ -432,6 +434,32 @@ bool sched_is_suspect(const struct sched *sched, uint32_t number, struct moment 
 {
     uint32_t slot = session_find(sched, number);
     return slot != SLAB_NONE && session_is_suspect(sched, session_at(sched, slot), now);
+}
+
+/* Numbers grow, so that the lowest is the oldest. */
+static const struct lease *older(const struct lease *one, const struct lease *other)
+{
+    if (other->record == SLAB_NONE)
+        return one;
+    return !one || other->number < one->number ? other : one;
+}
+
+int64_t sched_oldest_lease_us(const struct sched *sched, struct moment now)
+{
+    const struct lease *oldest = NULL;
+    uint32_t left = OLDEST_LOOKS;
+    for (uint32_t i = 0; i < sched->session_slot_room && left; i++) {
+        if (sched->session_slots[i] == SLAB_NONE)
+            continue;
+        uint32_t id = session_at(sched, sched->session_slots[i])->first_lease;
+        for (; id != SLAB_NONE && left; id = lease_at(sched, id)->after, left--)
+            oldest = older(oldest, lease_at(sched, id));
+    }
+    if (!oldest)
+        return 0;
+    int64_t due_us = (int64_t)record_at(sched, oldest->record)->due_us;
+    int64_t age_us = now.wall_us - due_us - oldest->lateness_us;
+    return age_us > 0 ? age_us : 0; /* the wall clock may have been set back */
 }
 
 uint32_t sched_find_session(const struct sched *sched, const uint8_t uid[SESSION_UID_BYTES])

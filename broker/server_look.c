@@ -227,6 +227,7 @@ static void add_server(struct map *map, struct server *server, const struct sche
         {"bytes_in_total", counts->bytes_in},
         {"bytes_out_total", counts->bytes_out},
         {"sessions", numbers->sessions},
+        {"oldest_lease_us", (uint64_t)sched_oldest_lease_us(server->sched, server->now)},
         {"syncs", count_syncs(server)},
         {"backlog", numbers->backlog},
         {"unread_bytes", socket_unread(server)},
