@@ -94,16 +94,23 @@ struct bytes overflow_first(const struct overflow *overflow)
     return (struct bytes){overflow->first->data, overflow->first->count};
 }
 
-void overflow_drop_first(struct overflows *all, struct overflow **overflow)
+void *overflow_take_first(struct overflows *all, struct overflow **overflow, struct bytes *message)
 {
-    struct message *message = (*overflow)->first;
-    uint64_t cost = cost_of(message->count);
-    (*overflow)->first = message->next;
+    struct message *taken = (*overflow)->first;
+    uint64_t cost = cost_of(taken->count);
+    (*overflow)->first = taken->next;
     (*overflow)->bytes -= cost;
     all->bytes -= cost;
-    free(message);
     if (!(*overflow)->first)
         end(all, overflow);
+    *message = (struct bytes){taken->data, taken->count};
+    return taken;
+}
+
+void overflow_drop_first(struct overflows *all, struct overflow **overflow)
+{
+    struct bytes message;
+    free(overflow_take_first(all, overflow, &message));
 }
 
 void overflow_destroy(struct overflows *all, struct overflow **overflow)

@@ -1,4 +1,4 @@
-/* overflow.h - messages that found no room in libzmq's queue for their connection, in order.
+/* overflow.h - messages that wait for room, in order for each connection.
  *
  * libzmq holds 4,096 messages for a connection and refuses more. An answer that is refused must not
  * be lost: whoever asked waits three heartbeats for it. That happens to peers that read as fast as
@@ -9,6 +9,8 @@
  *   socket_send_to ---- room ----> libzmq's queue ----> the peer
  *          |                             ^
  *          +-- none, or others wait --> overflow, tried again in each turn
+ *
+ * In the other direction the same is done with puts that find their batch full (server_hold.c).
  *
  * What waits is bounded in bytes, its own administration included: OVERFLOW_MAX of a connection,
  * OVERFLOW_ALL of all together. It is not bounded in time: a peer that is silent for three
@@ -54,6 +56,10 @@ struct bytes overflow_first(const struct overflow *overflow);
 /* It has left. With the last one the overflow goes, and `*overflow` is NULL: another one of `all`
  * takes its place then. */
 void overflow_drop_first(struct overflows *all, struct overflow **overflow);
+
+/* The same, but the message is lent out with the memory that is returned: the caller's, to be
+ * freed. */
+void *overflow_take_first(struct overflows *all, struct overflow **overflow, struct bytes *message);
 
 /* All of them, when the connection is gone. NULL is allowed. */
 void overflow_destroy(struct overflows *all, struct overflow **overflow);

@@ -295,6 +295,7 @@ static bool turn(struct server *server)
     look_at_clocks(server);
     server->turn_began_mono_us = server->now.mono_us;
     socket_flush(server);
+    hold_turn(server);
     bool may_have_more = socket_read(server);
     socket_probe(server);
     guard_turn(server);
@@ -309,7 +310,7 @@ static bool turn(struct server *server)
     look_at_clocks(server);
     count_turn(&server->counts, server->now.mono_us - server->turn_began_mono_us,
                clock_thread_us());
-    return may_have_more || has_work(server);
+    return may_have_more || has_work(server) || hold_has_work(server);
 }
 
 /* A turn for nothing, so that what the next one needs is at hand; then a look at the clock after
@@ -402,6 +403,7 @@ static bool open_server(struct server *server)
     server->quiet_end_mono_us = TIME_US_NEVER;
     wall_init(&server->wall, server->now, CLOCK_STEP_US);
     workers_init(&server->workers);
+    pressure_init(&server->pressure);
     effects_init(&server->effects);
     wire_buffer_init(&server->out);
     wire_buffer_init(&server->take_out);

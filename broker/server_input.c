@@ -32,6 +32,14 @@ void input_refuse_and_cut(struct server *server, const struct request *request, 
     guard_mistake(server, request, true);
 }
 
+void input_busy(struct server *server, struct request *request, const char *why)
+{
+    request->id = wire_read_uint(&request->reader);
+    server->counts.refused++;
+    if (input_is_well_read(server, request))
+        output_status(server, request, STATUS_BUSY, why);
+}
+
 struct event input_event(const struct server *server, const struct request *request,
                          enum event_kind kind)
 {
@@ -230,6 +238,7 @@ static void on_report(struct server *server, struct request *request)
     for (uint32_t i = 0; i < count; i++)
         leases[i] = server->items[i].report.name.lease;
     struct event event = input_event(server, request, EVENT_REPORT);
+    pressure_hurry(&server->pressure, server->now.mono_us);
     output_begin_statuses(server, request, count);
     for (uint32_t i = 0; i < count; i++) {
         if (i % FETCH_MAX == 0) /* what the next reports are about is asked for together */
@@ -353,7 +362,8 @@ void input_message(struct server *server, struct request *request, const void *d
     } else if (request->worker == SLAB_NONE && type != MESSAGE_HELLO) {
         input_refuse(server, request, STATUS_NO_SESSION, "say hello first");
     } else if ((!request->peer || access_allows(server, request)) &&
-               !safe_refuses(server, request) && !look_refuses(server, request)) {
+               !safe_refuses(server, request) && !look_refuses(server, request) &&
+               !hold_takes(server, request, (struct bytes){data, (uint32_t)count})) {
         handler(server, request);
     }
 }

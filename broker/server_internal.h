@@ -6,6 +6,7 @@
  *   server_access.c  who may come in, and what each may do
  *   server_guard.c   connections that do harm are cut
  *   server_input.c   messages: sessions and work
+ *   server_hold.c    messages that wait: puts that find their batch full
  *   server_records.c messages: records and full sets
  *   server_look.c    messages: looking
  *   server_output.c  effects and answers to bytes
@@ -20,6 +21,7 @@
 #include "hello_limit.h"
 #include "log.h"
 #include "notify.h"
+#include "pressure.h"
 #include "server.h"
 #include "wall.h"
 #include "workers.h"
@@ -27,7 +29,8 @@
 
 enum {
     INPUT_MESSAGES_MAX = 256,  /* taken in in one turn */
-    INPUT_ITEMS_MAX = 4096,    /* or so many items, and the message in which they are reached */
+    INPUT_ITEMS_MAX = 4096,    /* or so many items, and the message in which they are reached, */
+    INPUT_BYTES_MAX = 2 << 20, /* or so many bytes, */
     INPUT_REPORTS_LEAST = 512, /* or half of what is out has come back, and so many at least */
     WORK_BUDGET = 512,         /* items of long work between two looks at the clock */
     WORK_US_MAX = 2000,        /* long work in one turn */
@@ -77,6 +80,7 @@ struct server_counts {
     uint64_t refused_denied, refused_hello;
     uint64_t refused_connections, cut_connections;
     uint64_t undelivered;
+    uint64_t held;              /* messages of peers that had to wait */
     uint64_t deferred, dropped; /* messages that found no room at first, and none at all */
     int64_t turn_us_max;
     int64_t turn_cpu_us_max; /* what the turn itself used: without what kept it off the CPU */
@@ -155,6 +159,8 @@ struct server {
     struct answers filling;    /* of changes since the last seal */
     struct answers sealed;     /* of the batch that is on its way */
     struct store_batch *batch; /* that fills, or is to be used next */
+    struct pressure pressure;
+    int64_t submitted_mono_us; /* the batch on its way */
     bool is_in_flight;
     bool is_awaited;        /* somebody waits for the batch that fills */
     int64_t paced_mono_us;  /* it is not sealed before, unless somebody does */
@@ -231,6 +237,7 @@ struct request {
     struct bytes identity;
     int fd;
     const struct allow_entry *peer; /* NULL: no list is in force */
+    bool is_held;                   /* it came earlier, and waits no more */
     struct message_head head;
     struct wire_reader reader;
     uint64_t id;
@@ -248,6 +255,8 @@ void input_refuse(struct server *server, const struct request *request, enum sta
  * is cut, too. */
 void input_refuse_and_cut(struct server *server, const struct request *request, enum status status,
                           const char *text);
+/* Refuses a request as a whole, for a while. */
+void input_busy(struct server *server, struct request *request, const char *why);
 /* Reads an array of at most ITEMS_MAX items with `read` into server->items. False: refused. */
 typedef void input_item(struct wire_reader *reader, union item *item);
 bool input_items(struct server *server, struct request *request, input_item *read, uint32_t *count);
@@ -265,6 +274,15 @@ handle records_put, records_remove, records_run_now, records_kick, records_sync_
 /* Whether the peer has not read what it asked for before: then it is answered BUSY. */
 bool look_refuses(struct server *server, struct request *request);
 handle look_get, look_list, look_peek, look_stats, look_workers, look_queues, look_backup;
+
+/* --- server_hold.c ---------------------------------------------------------------------------- */
+
+/* Whether the message is to wait, or too much waits: then it is kept, or answered. */
+bool hold_takes(struct server *server, struct request *request, struct bytes message);
+/* Handles what waits, as far as there is room. In each turn, before anything is read. */
+void hold_turn(struct server *server);
+/* Whether hold_turn would handle something. */
+bool hold_has_work(const struct server *server);
 
 /* --- server_rest.c ---------------------------------------------------------------------------- */
 

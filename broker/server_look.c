@@ -13,10 +13,7 @@ bool look_refuses(struct server *server, struct request *request)
     if (!is_look || request->worker == SLAB_NONE ||
         worker_unread(workers_at(&server->workers, request->worker)) <= UNREAD_MAX)
         return false;
-    request->id = wire_read_uint(&request->reader);
-    server->counts.refused++;
-    if (input_is_well_read(server, request))
-        output_status(server, request, STATUS_BUSY, "read the answers to what you asked before");
+    input_busy(server, request, "read the answers to what you asked before");
     return true;
 }
 
@@ -231,6 +228,8 @@ static void add_server(struct map *map, struct server *server, const struct sche
         {"syncs", count_syncs(server)},
         {"backlog", numbers->backlog},
         {"unread_bytes", socket_unread(server)},
+        {"held_total", counts->held},
+        {"held_bytes", server->workers.held.bytes},
         {"draining", numbers->is_draining},
         {"in_grace", numbers->is_in_grace},
         {"disk_short", server->is_disk_short},

@@ -37,8 +37,10 @@ void records_put(struct server *server, struct request *request)
 {
     uint32_t count;
     struct bytes queue = input_queue(request);
+    const uint8_t *begin = request->reader.at;
     if (!read_puts(server, request, &count))
         return;
+    pressure_add(&server->pressure, count, (uint64_t)(request->reader.at - begin));
     struct event event = input_event(server, request, EVENT_PUT);
     event.put.queue = queue;
     output_begin_statuses(server, request, count);
@@ -63,6 +65,7 @@ static void each_key(struct server *server, struct request *request, enum event_
         return;
     struct event event = input_event(server, request, kind);
     event.key.queue = queue;
+    pressure_hurry(&server->pressure, server->now.mono_us);
     output_begin_statuses(server, request, count);
     for (uint32_t i = 0; i < count; i++) {
         event.key.key = server->items[i].key;

@@ -31,6 +31,8 @@ static void give_back(struct server *server)
         store_batch_empty(server->batch);
     if (!server->workers.overflows.count)
         overflows_release(&server->workers.overflows);
+    if (!server->workers.held.count)
+        overflows_release(&server->workers.held);
     renew_items(server);
     sched_rest(server->sched);
     malloc_trim(0);

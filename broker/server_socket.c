@@ -277,10 +277,11 @@ static bool is_work_wanted(struct server *server)
 bool socket_read(struct server *server)
 {
     uint32_t count = 0;
+    uint64_t end_bytes = server->counts.bytes_in + INPUT_BYTES_MAX;
     server->turn_items = server->turn_reports = 0;
     server->turn_reports_max = INPUT_REPORTS_LEAST;
     while (count < INPUT_MESSAGES_MAX && server->turn_items < INPUT_ITEMS_MAX &&
-           !is_work_wanted(server)) {
+           server->counts.bytes_in < end_bytes && !is_work_wanted(server)) {
         if (!read_one(server)) {
             server->has_read_all = true;
             server->may_have_input = false;

@@ -119,6 +119,8 @@ static void finish_batch(struct server *server, struct store_batch *batch)
             server_step(server, &event);
         }
     }
+    pressure_done(&server->pressure, batch->state_count,
+                  server->now.mono_us - server->submitted_mono_us);
     server->reserve_in_flight = 0;
     server->is_in_flight = false;
     if (!sched_is_dirty(server->sched)) /* nothing follows: what a burst took goes back */
@@ -146,6 +148,8 @@ static void submit(struct server *server)
         return;
     }
     server->batch = NULL;
+    pressure_seal(&server->pressure, server->now.mono_us);
+    server->submitted_mono_us = server->now.mono_us;
     server->is_in_flight = true;
     server->batch_has_content = false;
     server->reserve_in_flight = server->reserve_wanted;

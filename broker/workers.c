@@ -24,8 +24,10 @@ void workers_release(struct workers *workers)
          id = workers_next(workers, id + 1)) {
         unread_destroy(&workers_at(workers, id)->unread);
         overflow_destroy(&workers->overflows, &workers_at(workers, id)->overflow);
+        overflow_destroy(&workers->held, &workers_at(workers, id)->held);
     }
     overflows_release(&workers->overflows);
+    overflows_release(&workers->held);
     table_release(&workers->by_identity);
     slab_release(&workers->slab);
 }
@@ -130,6 +132,7 @@ void workers_remove(struct workers *workers, uint32_t number)
     table_remove(&workers->by_identity, number);
     unread_destroy(&worker->unread);
     overflow_destroy(&workers->overflows, &worker->overflow);
+    overflow_destroy(&workers->held, &worker->held);
     worker->is_here = false;
     slab_give(&workers->slab, number);
 }

@@ -28,13 +28,15 @@ struct worker {
     const struct allow_entry *peer; /* who it is; NULL: no list is in force */
     struct unread *unread;          /* of what it was sent; NULL: nothing large so far */
     struct overflow *overflow;      /* what found no room; NULL: nothing waits */
+    struct overflow *held;          /* what it sent and is not looked at yet; NULL: nothing */
 };
 
 struct workers {
     struct slab slab;
     struct table by_identity;
-    struct overflows overflows;
-    uint32_t suspect_count; /* workers with probes left */
+    struct overflows overflows; /* to peers, */
+    struct overflows held;      /* and from them */
+    uint32_t suspect_count;     /* workers with probes left */
     /* Connections that broke before their HELLO was read, the last ones. */
     int strangers[STRANGERS];
     uint32_t next_stranger;

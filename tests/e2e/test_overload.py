@@ -15,10 +15,12 @@ import subprocess
 import sys
 import time
 
+import msgpack
 import pytest
 
 from conftest import wait_until
-from raw import (BUSY, CHANGED, CREATED, HOUR_US, OK, PUT, REMOVE, REPORT, Peer, put)
+from raw import (
+    BUSY, CHANGED, CREATED, GET, HOUR_US, OK, PING, PONG, PUT, REMOVE, REPORT, UNCHANGED, Peer, put)
 
 OVERDUE = int(os.environ.get("EVERDUE_OVERDUE", "20000"))
 OVERDUE_S = 60 + OVERDUE / 1000
@@ -51,6 +53,13 @@ def peers():
     yield make
     for peer in made:
         peer.close()
+
+
+def still_broker(brokers, preload, still):
+    """A broker whose disk stands still while there is a file of this name."""
+    return brokers(store="lmdb", endpoint="ipc",
+                   prefix=["env", f"EVERDUE_TEST_STILL={still}"] +
+                   [f"{name}={value}" for name, value in preload.items()])
 
 
 # --- all is overdue at the start ---
@@ -155,9 +164,10 @@ def test_what_is_overdue_at_the_start_is_handed_out_in_order_once_and_against_cr
 
 
 class Flood:
-    """A process that puts the same keys again and again, far more than the disk can take."""
+    """A process that puts the same keys again and again, with another payload each time, as fast as
+    it is answered: far more than the disk can take. What it sends is encoded beforehand."""
 
-    KEYS, ITEMS, UNDER_WAY = 4000, 200, 40
+    KEYS, ITEMS, UNDER_WAY = 40000, 200, 64
 
     def __init__(self, broker):
         self.child = subprocess.Popen([sys.executable, "-B", __file__, broker.endpoint],
@@ -175,17 +185,20 @@ class Flood:
         """What the process does, until its standard input ends."""
         peer, statuses, waiting, at = Peer(endpoint), {}, [], 0
         peer.hello()
+        bodies = [msgpack.packb([put(f"f{key}", after=HOUR_US, payload=os.urandom(512))
+                                 for key in range(begin, begin + cls.ITEMS)])
+                  for begin in [*range(0, cls.KEYS, cls.ITEMS)] * 2]
         while waiting or not select.select([sys.stdin], [], [], 0)[0]:
             if len(waiting) < cls.UNDER_WAY and not select.select([sys.stdin], [], [], 0)[0]:
-                keys = [f"f{(at + i) % cls.KEYS}" for i in range(cls.ITEMS)]
-                at += cls.ITEMS
-                waiting.append(peer.post(PUT, "flood", [put(key, after=HOUR_US,
-                                                            payload=os.urandom(512))
-                                                        for key in keys]))
+                peer.id += 1
+                peer.send_raw(b"\x95" + b"".join(map(msgpack.packb, [1, PUT, peer.id, "flood"])) +
+                              bodies[at % len(bodies)])
+                waiting.append(peer.id)
+                at += 1
                 continue
             for status in peer.answer(waiting.pop(0), 60)[1]:
                 statuses[status] = statuses.get(status, 0) + 1
-            if at == 4 * cls.KEYS:
+            if at == len(bodies):
                 print("begun", flush=True)
         print(json.dumps(statuses))
 
@@ -205,27 +218,79 @@ def percentile_ms(took_s, share=0.99):
     return 1000 * sorted(took_s)[int(len(took_s) * share)]
 
 
-def test_a_flood_of_puts_is_busy_and_reports_and_removals_are_served(brokers, peers):
-    broker = brokers("--backlog-max", "1000", store="lmdb")
+@pytest.mark.parametrize("backlog", [[], ["--backlog-max", "1000"]], ids=["waits", "busy"])
+def test_in_a_flood_of_puts_reports_and_removals_are_served(brokers, peers, backlog):
+    broker = brokers(*backlog, store="lmdb")
     worker = peers(broker, ["q"], 1)
     assert worker.put("q", *[put(f"k{i}") for i in range(4)]) == [CREATED] * 4
-    alone = report_for(worker, 2)
+    alone = report_for(worker, max(2, FLOOD_S / 6))
     flood = Flood(broker)
-    before = anonymous_bytes(broker)
+    before, since = anonymous_bytes(broker), worker.stats()
     answered = report_for(worker, FLOOD_S)
     assert worker.items(REMOVE, "q", ["k3"]) == [OK]
-    after = anonymous_bytes(broker)
+    after, now = anonymous_bytes(broker), worker.stats()
     statuses = flood.end()
     alone_ms, beside_ms = percentile_ms(alone), percentile_ms(answered)
-    print(f"{sum(statuses.values())} puts in {FLOOD_S} s, {statuses[BUSY]} of them busy; "
-          f"the answer to a report, p99: {alone_ms:.1f} ms before, {beside_ms:.1f} ms beside them; "
+    print(f"{sum(statuses.values())} puts in {FLOOD_S} s, {statuses.get(BUSY, 0)} of them busy, "
+          f"{now['held_total']} messages waited; the answer to a report, p99 (p50): "
+          f"{alone_ms:.1f} ({percentile_ms(alone, 0.5):.1f}) ms before, "
+          f"{beside_ms:.1f} ({percentile_ms(answered, 0.5):.1f}) ms beside them; "
+          f"a commit {(now['commit_us_total'] - since['commit_us_total']) / 1000 / (now['commits_total'] - since['commits_total']):.1f} ms; "
           f"memory {before >> 20} and {after >> 20} MiB")
     assert len(answered) > 20
-    # 3 times what it was before; and what the flood's own process takes of the CPUs.
-    assert beside_ms < 3 * alone_ms + 100, (alone_ms, beside_ms)
-    assert set(statuses) == {CREATED, CHANGED, BUSY} or set(statuses) == {CREATED, BUSY}
-    assert statuses[BUSY] > 100
+    # 3 times what it was before; in a short form also what others take of CPUs and disk meanwhile.
+    assert beside_ms < 3 * alone_ms + (0 if FLOOD_S >= 60 else 100), (alone_ms, beside_ms)
+    assert set(statuses) <= {CREATED, CHANGED, BUSY} and statuses[CREATED] <= Flood.KEYS
+    assert statuses.get(BUSY, 0) > 100 if backlog else now["held_total"] > 100
     assert after - before < 64 << 20, (before, after)
+
+
+def test_puts_wait_for_room_in_order_and_reports_go_ahead_of_them(brokers, peers, preload,
+                                                                  directory):
+    still = directory / "still"
+    broker = still_broker(brokers, preload, still)
+    peer = peers(broker, ["q"], 2)
+    many = [put(f"f{i}", after=HOUR_US, payload=bytes(512)) for i in range(200)]
+    assert set(peer.put("q", put("t"), put("gone", after=HOUR_US), *many)) == {CREATED}
+    task = peer.next_tasks(1)[0]
+    still.touch()
+    asked = [peer.post(PUT, "q", many) for _ in range(60)]
+    asked += [peer.post(REMOVE, "q", ["gone"]),
+              peer.post(PUT, "q", [put("gone", after=HOUR_US, payload=b"new")])]
+    looked = peer.post(GET, "q", ["gone"])
+    reported = peer.post(REPORT, [task.report(after=HOUR_US)])
+    peer.send(PING, 77)
+    assert peer.receive() == [PONG, 77]  # and nothing before it
+    other = peers(broker)
+    asking = other.post_hello()
+    still.unlink()
+    peer.wait(lambda: looked in peer.answers and asked[-1] in peer.answers, what="the last answer")
+    order = [request for request in peer.answers if request in {*asked, reported}]
+    assert order.index(reported) < 30 and [r for r in order if r != reported] == asked
+    assert peer.answers[reported][1] == [OK]
+    assert peer.answers[asked[-2]][1] == [OK] and peer.answers[asked[-1]][1] == [CREATED]
+    assert b"new" in peer.answers[looked][3]
+    other.wait(lambda: other.welcome and asking, what="WELCOME")
+    assert other.stats()["held_bytes"] == 0 and other.stats()["held_total"] >= 30
+
+
+def test_too_much_that_waits_is_busy(brokers, peers, preload, directory):
+    still = directory / "still"
+    broker = still_broker(brokers, preload, still)
+    peer, other = peers(broker, []), peers(broker, [])
+    many = [put(f"f{i}", after=HOUR_US, payload=bytes(5000)) for i in range(200)]
+    peer.put("q", put("k", after=HOUR_US))
+    still.touch()
+    asked = [peer.post(PUT, "q", many) for _ in range(40)]
+    peer.wait(lambda: peer.answers, what="a refusal")
+    assert {answer[0] for answer in peer.answers.values()} == {BUSY}
+    assert 15 << 20 < other.stats()["held_bytes"] <= 16 << 20
+    still.unlink()
+    peer.wait(lambda: len(peer.answers) == 40, what="all answers")
+    taken = [i for i in asked if peer.answers[i][0] == OK]
+    assert len(taken) > 15 and taken == asked[:len(taken)]
+    assert all(set(peer.answers[i][1]) <= {CREATED, CHANGED, UNCHANGED} for i in taken)
+    assert other.stats()["held_bytes"] == 0
 
 
 # --- a disk that stands still ---
@@ -233,9 +298,7 @@ def test_a_flood_of_puts_is_busy_and_reports_and_removals_are_served(brokers, pe
 
 def test_answers_that_find_no_room_wait_and_come_in_order(brokers, peers, preload, directory):
     still, requests, keys = directory / "still", 12000, [put(f"k{i}", after=HOUR_US) for i in range(64)]
-    broker = brokers(store="lmdb", endpoint="ipc",
-                     prefix=["env", f"EVERDUE_TEST_STILL={still}"] +
-                     [f"{name}={value}" for name, value in preload.items()])
+    broker = still_broker(brokers, preload, still)
     peer, other = peers(broker, []), peers(broker, [])
     still.touch()
     first = peer.post(PUT, "q", keys)  # its commit goes on until the disk does
