@@ -255,25 +255,25 @@ static struct heap_node make_node(struct heap *heap, uint32_t item, int64_t time
     };
 }
 
-static void tree_push(struct heap *heap, struct entry entry)
+static void tree_push(struct heap *heap, struct heap_node node, int64_t rank)
 {
     uint32_t position = heap->tree_count++ + ROOT;
     assert(position >> HEAP_SEGMENT_BITS < heap->segment_count);
     if (heap->ranks)
-        sift_up(heap, position, entry);
+        sift_up(heap, position, (struct entry){rank, node});
     else
-        sift_node_up(heap, position, entry.node);
+        sift_node_up(heap, position, node);
 }
 
 /* False: it does not come in order, or there is no memory; the others have room for it. */
-static bool run_push(struct heap *heap, struct entry entry)
+static bool run_push(struct heap *heap, struct heap_node node, int64_t rank)
 {
     uint32_t index;
-    if (entry.rank || (heap->run.count >= HEAP_RUN_MAX && !heap->ranks))
+    if (rank || (heap->run.count >= HEAP_RUN_MAX && !heap->ranks))
         return false;
-    if (!run_takes(&heap->run, entry.node) || !run_add(&heap->run, entry.node, &index))
+    if (!run_takes(&heap->run, node) || !run_add(&heap->run, node, &index))
         return false;
-    *slab_place(heap->items, node_item(entry.node)) = index | IN_RUN;
+    *slab_place(heap->items, node_item(node)) = index | IN_RUN;
     return true;
 }
 
@@ -287,18 +287,18 @@ static void lay_tree(struct heap *heap)
 }
 
 /* To the shelves or the tree, which is laid on shelves when it is full. */
-static void put(struct heap *heap, struct entry entry)
+static void put(struct heap *heap, struct heap_node node, int64_t rank)
 {
     if (heap->ranks) {
-        tree_push(heap, entry);
+        tree_push(heap, node, rank);
         return;
     }
     if (heap->tree_count == SHELVES_TREE_NODES)
         lay_tree(heap);
-    if (shelves_takes(&heap->shelves, entry.node))
-        shelves_push(&heap->shelves, entry.node);
+    if (shelves_takes(&heap->shelves, node))
+        shelves_push(&heap->shelves, node);
     else
-        tree_push(heap, entry);
+        tree_push(heap, node, rank);
 }
 
 void heap_push_ranked(struct heap *heap, uint32_t item, int64_t rank, int64_t time_us)
@@ -308,9 +308,9 @@ void heap_push_ranked(struct heap *heap, uint32_t item, int64_t rank, int64_t ti
     if (heap->count == 0)
         heap->serial = 0;
     heap->count++;
-    struct entry entry = {rank, make_node(heap, item, time_us)};
-    if (!run_push(heap, entry))
-        put(heap, entry);
+    struct heap_node node = make_node(heap, item, time_us);
+    if (!run_push(heap, node, rank))
+        put(heap, node, rank);
 }
 
 void heap_push(struct heap *heap, uint32_t item, int64_t time_us)
@@ -403,7 +403,7 @@ static void thin_run(struct heap *heap)
     for (int i = 0; i < 2 && run_is_sparse(&heap->run); i++) {
         struct heap_node node = run_first(&heap->run);
         run_remove(&heap->run, heap->run.begin);
-        put(heap, (struct entry){0, node});
+        put(heap, node, 0);
     }
 }
 

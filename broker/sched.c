@@ -64,12 +64,6 @@ bool effects_reserve(struct effects *effects, size_t count)
     return true;
 }
 
-void effects_add(struct effects *effects, const struct effect *effect)
-{
-    assert(effects->count < effects->room);
-    effects->list[effects->count++] = *effect;
-}
-
 /* --- made and ended --------------------------------------------------------------------------- */
 
 struct sched *sched_new(const struct sched_settings *settings)

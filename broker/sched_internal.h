@@ -27,8 +27,12 @@ uint64_t sched_draw(struct sched *sched);
 
 /* Room for `count` more effects. */
 bool effects_reserve(struct effects *effects, size_t count);
-/* There must be room. */
-void effects_add(struct effects *effects, const struct effect *effect);
+/* There must be room. (In line, so that it is written where it stays.) */
+static inline void effects_add(struct effects *effects, const struct effect *effect)
+{
+    assert(effects->count < effects->room);
+    effects->list[effects->count++] = *effect;
+}
 
 /* --- sched_seal.c ------------------------------------------------------------------------------
  */

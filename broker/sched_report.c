@@ -124,13 +124,14 @@ static void overlay(const struct report *report, struct body_fields *fields)
     fields->parked_us = 0;
 }
 
+enum parking { PARKS_NOT, PARKS_AS_TOLD, PARKS_BY_COUNT };
+
 /* What becomes of the record: decided before anything is changed. */
 struct verdict {
+    enum parking parking;
     bool removes;
-    bool parks;
     bool is_too_often; /* it failed so often that it is parked by count, if the budget allows */
-    bool parks_by_count;
-    bool is_put; /* the due is that of a put that was pending */
+    bool is_put;       /* the due is that of a put that was pending */
     int64_t due_us;
 };
 
@@ -138,8 +139,8 @@ struct verdict {
 static bool changes_body(const struct report *report, const uint8_t *body,
                          const struct pending *pending, const struct verdict *verdict)
 {
-    return pending || verdict->parks || verdict->parks_by_count || report->memo.data ||
-           report->payload.data || report->has_rank || report->note.data || report->error.data ||
+    return pending || verdict->parking || report->memo.data || report->payload.data ||
+           report->has_rank || report->note.data || report->error.data ||
            body_has(body, BODY_ERROR | BODY_PARKED | BODY_PARK_REASON);
 }
 
@@ -159,12 +160,14 @@ static enum status decide(const struct sched *sched, const struct event *event,
     /* One that was cleared meanwhile counts once more: the worker was told of it. */
     if (is_put && put.every_us != TIME_US_NEVER && put.every_us > 0)
         every_us = put.every_us;
-    *verdict =
-        (struct verdict){.removes = ends && !has_put, .parks = report->outcome == OUTCOME_PARK};
+    verdict->removes = ends && !has_put;
     const struct queue *queue = queue_of(sched, record);
     verdict->is_too_often = report->outcome == OUTCOME_RETRY &&
                             record->failures + 1u >= queue_policy(sched, queue)->failures_max;
-    verdict->parks_by_count = verdict->is_too_often && park_is_allowed(sched, queue, event->now);
+    bool by_count = verdict->is_too_often && park_is_allowed(sched, queue, event->now);
+    verdict->parking = report->outcome == OUTCOME_PARK ? PARKS_AS_TOLD
+                       : by_count                      ? PARKS_BY_COUNT
+                                                       : PARKS_NOT;
     if (ends)
         due_us = event->now.wall_us; /* with a put that was pending it stays, due as that says */
     else if (report->outcome == OUTCOME_PARK)
@@ -176,7 +179,7 @@ static enum status decide(const struct sched *sched, const struct event *event,
     verdict->is_put = is_put && put.due_us != TIME_US_NEVER;
     if (verdict->is_put)
         due_us = put.due_us;
-    else if (pending && pending->run_now && !verdict->parks)
+    else if (pending && pending->run_now && verdict->parking != PARKS_AS_TOLD)
         due_us = event->now.wall_us;
     if (due_us == TIME_US_NEVER)
         return STATUS_NO_NEXT;
@@ -236,8 +239,11 @@ static void set_counts(struct record *record, enum outcome outcome)
     }
     if (outcome == OUTCOME_PARK)
         return;
-    record_set_failures(record, 0);
-    record_set_crashes(record, 0);
+    if (record
+            ->failures) /* as a rule neither, and who reads a word just written to in part waits */
+        record_set_failures(record, 0);
+    if (record->crashes)
+        record_set_crashes(record, 0);
 }
 
 /* A due that was put meanwhile wins over any back-off. */
@@ -246,7 +252,7 @@ static void place_failed(struct sched *sched, const struct event *event, uint32_
 {
     struct record *record = record_at(sched, slot);
     int64_t due_us = verdict->due_us;
-    if (verdict->parks_by_count) {
+    if (verdict->parking == PARKS_BY_COUNT) {
         if (verdict->is_put)
             record_set_due(record, due_us);
         park_by_count(sched, slot, event->now);
@@ -270,7 +276,7 @@ static void place(struct sched *sched, const struct event *event, uint32_t slot,
 {
     if (verdict->removes)
         record_remove(sched, slot);
-    else if (verdict->parks)
+    else if (verdict->parking == PARKS_AS_TOLD)
         park_as_told(sched, event, slot, verdict);
     else if (event->report->outcome == OUTCOME_RETRY)
         place_failed(sched, event, slot, verdict);
@@ -289,9 +295,10 @@ static enum status change_body(struct sched *sched, const struct event *event,
     overlay(event->report, &fields);
     if (pending && pending_put(pending, &put))
         put_overlay(&put, pending->is_full, &fields);
-    if (verdict->parks || verdict->parks_by_count) {
+    if (verdict->parking) {
         uint32_t session = session_find(sched, event->session);
-        fields.park_reason = verdict->parks_by_count      ? bytes_of("its runs failed too often")
+        fields.park_reason = verdict->parking == PARKS_BY_COUNT
+                                 ? bytes_of("its runs failed too often")
                              : event->report->error.count ? fields.error
                                                           : bytes_of("by its handler");
         fields.last_worker = session_name(sched, session);
@@ -324,10 +331,10 @@ static enum status apply(struct sched *sched, const struct event *event,
     if (is_touch)
         sync_note_touched(sched, target->queue, report->name.key);
     count(sched, event, target);
+    record_set_state(record, report->name.lease);
     leave(sched, target);
     if (is_pending)
         pending_drop(sched, target->slot);
-    record_set_state(record, report->name.lease);
     set_counts(record, report->outcome);
     record_mark(sched, target->slot);
     place(sched, event, target->slot, &verdict);

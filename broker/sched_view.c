@@ -163,7 +163,8 @@ static void view_body(const uint8_t *body, struct task *task)
     task->name.key = body_key(body);
     task->payload = body_payload(body);
     task->once = body_has(body, BODY_ONCE);
-    task->memo = task->group = absent;
+    task->memo = absent; /* one by one: a copy of what was just written waits for it */
+    task->group = absent;
     task->every_us = task->rank = 0;
     if (body_has(body, ~(unsigned)(BODY_PAYLOAD | BODY_ONCE)))
         view_body_rest(body, task);

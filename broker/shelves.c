@@ -264,18 +264,23 @@ static uint32_t split(struct shelves *shelves, uint32_t i)
     return insert(shelves, i + 1, pivot, upper);
 }
 
+/* The shelf for the node, now that shelf `i` is full. What comes in order leaves full shelves
+ * behind, not halves. */
+static uint32_t make_way(struct shelves *shelves, uint32_t i, struct heap_node node,
+                         bool is_behind_all)
+{
+    i = is_behind_all ? insert(shelves, i + 1, node, (struct pile){0, 0}) : split(shelves, i);
+    return node_is_before(node, bound_at(shelves, i)) ? i - 1 : i;
+}
+
 void shelves_push(struct shelves *shelves, struct heap_node node)
 {
     uint32_t i = find(shelves, node);
     bool is_behind_all = i == shelves->end - 1 && node_is_before(shelves->last, node);
     if (is_behind_all)
         shelves->last = node;
-    if (shelves->list[i].pile.count == SHELF_NODES) {
-        /* What comes in order leaves full shelves behind, not halves. */
-        i = is_behind_all ? insert(shelves, i + 1, node, (struct pile){0, 0}) : split(shelves, i);
-        if (node_is_before(node, bound_at(shelves, i)))
-            i--;
-    }
+    if (shelves->list[i].pile.count == SHELF_NODES)
+        i = make_way(shelves, i, node, is_behind_all);
     shelves->count++;
     add(shelves, &shelves->list[i].pile, node);
 }
