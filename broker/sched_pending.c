@@ -142,7 +142,9 @@ static enum status pending_write(struct sched *sched, uint32_t slot,
     struct pending *before = pending_find(sched, slot);
     struct pending *pending = before ? before : require_pending(sched, slot);
     enum status status = STATUS_NO_MEMORY;
-    if (pending && sched_reserve_rows(sched, 1, bytes->count))
+    /* The other row is the one that a set in progress may want behind it: sync_note_touched. */
+    uint32_t key_bytes = body_key(record_body(sched, record_at(sched, slot))).count;
+    if (pending && sched_reserve_rows(sched, 2, bytes->count + key_bytes))
         status = decode_pending(pending, bytes->data, bytes->count);
     if (status) {
         if (pending && !before)
