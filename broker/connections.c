@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hello_limit.h"
+
 enum { FD_MAX = 1 << 20 }; /* the most that Linux gives a process by default */
 
 void connections_release(struct connections *connections)
@@ -75,4 +77,13 @@ uint64_t connection_unfinished(struct connection *connection, uint64_t taken_byt
         connection->taken_bytes = taken_bytes;
     connection->has_spoken = false;
     return taken_bytes > connection->taken_bytes ? taken_bytes - connection->taken_bytes : 0;
+}
+
+bool connection_may_greet(struct connection *connection, int64_t mono_us)
+{
+    if (mono_us - connection->greeted_mono_us >= HELLOS_US) {
+        connection->greeted_mono_us = mono_us;
+        connection->greetings = 0;
+    }
+    return connection->greetings++ < HELLOS_MAX;
 }

@@ -17,8 +17,10 @@ struct connection {
     uint8_t mistakes;     /* malformed messages */
     bool is_open;
     bool has_session;
-    bool has_spoken; /* a whole message came since it was looked at last */
-    bool is_watched; /* its next bytes wake the broker up */
+    bool has_spoken;    /* a whole message came since it was looked at last */
+    bool is_watched;    /* its next bytes wake the broker up */
+    uint32_t greetings; /* HELLOs since this moment */
+    int64_t greeted_mono_us;
 };
 
 struct connections {
@@ -46,6 +48,10 @@ uint64_t connection_taken(uint64_t received, uint64_t unread);
  * message that is not whole. `taken_bytes` may be less than at the look before (connection_taken),
  * by a receive buffer at most: then it is none. */
 uint64_t connection_unfinished(struct connection *connection, uint64_t taken_bytes);
+
+/* Whether another HELLO may come over it: HELLOS_MAX in HELLOS_US, as of one session
+ * (hello_limit.h); else fresh sessions over one connection would have no limit. */
+bool connection_may_greet(struct connection *connection, int64_t mono_us);
 
 void connections_set_session(struct connections *connections, int fd, bool has_session);
 

@@ -235,18 +235,16 @@ static bool still_fits(const struct server *server, uint32_t number, const struc
                     fits(peer, view.queues, view.queue_count, view.credit));
 }
 
-/* The session ends as if its worker had died: what it holds comes back, what it says is refused. */
+/* What it says from now on is refused. */
 static void revoke(struct server *server, uint32_t number)
 {
     struct worker *worker = workers_at(&server->workers, number);
-    struct event event = {.kind = EVENT_DISCONNECT, .now = server->now, .session = number};
     struct bytes identity = {worker->identity, worker->identity_bytes};
     wire_buffer_clear(&server->out);
     error_write(&server->out, STATUS_DENIED, bytes_of("this peer is not on the list any more"));
     socket_send(server, number, server->out.data, server->out.count);
     guard_cut(server, identity, worker->fd);
-    server_step(server, &event);
-    workers_remove(&server->workers, number);
+    guard_end_session(server, number);
 }
 
 void access_reload(struct server *server)

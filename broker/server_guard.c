@@ -77,13 +77,32 @@ void guard_cut(struct server *server, struct bytes identity, int fd)
     memcpy(cut->identity, identity.data, identity.count);
 }
 
+void guard_end_session(struct server *server, uint32_t number)
+{
+    struct event event = {.kind = EVENT_DISCONNECT, .now = server->now, .session = number};
+    server_step(server, &event);
+    workers_remove(&server->workers, number);
+}
+
+/* A session that could come back would keep its peer from its penalty. */
+static void carry_out(struct server *server, const struct cut *cut)
+{
+    struct bytes identity = {cut->identity, cut->identity_bytes};
+    uint32_t number = workers_find(&server->workers, identity);
+    cut_now(server, identity, cut->fd);
+    if (number != SLAB_NONE &&
+        penalty_holds(&server->penalties, workers_at(&server->workers, number)->who,
+                      server->now.mono_us))
+        guard_end_session(server, number);
+}
+
 static void carry_out_cuts(struct server *server)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < server->cut_count; i++) {
         struct cut cut = server->cuts[i];
         if (cut.at_mono_us <= server->now.mono_us)
-            cut_now(server, (struct bytes){cut.identity, cut.identity_bytes}, cut.fd);
+            carry_out(server, &cut);
         else
             server->cuts[kept++] = cut;
     }
@@ -208,14 +227,30 @@ void guard_message(struct server *server, const struct request *request)
         rest_again(server, request->fd, connection);
 }
 
+uint64_t guard_who(const struct server *server, const struct request *request)
+{
+    if (request->worker != SLAB_NONE)
+        return workers_at(&server->workers, request->worker)->who;
+    if (!request->frame || (server->allow && !request->peer))
+        return 0;
+    return penalty_who(request->peer ? request->peer->user : NULL,
+                       zmq_msg_gets(request->frame, "Peer-Address"));
+}
+
+/* Who has a penalty already makes no mistake more. */
 void guard_mistake(struct server *server, const struct request *request, bool is_grave)
 {
     struct connection *connection = connections_find(&server->connections, request->fd);
     if (!connection)
         return;
+    uint64_t who = guard_who(server, request);
     connection->mistakes++;
-    if (is_grave || connection->mistakes >= MISTAKES_MAX)
-        guard_cut(server, request->identity, request->fd);
+    if (!is_grave && connection->mistakes < MISTAKES_MAX &&
+        !penalty_holds(&server->penalties, who, server->now.mono_us))
+        return;
+    server->counts.penalties += who != 0;
+    penalty_begin(&server->penalties, who, server->now.mono_us);
+    guard_cut(server, request->identity, request->fd);
 }
 
 /* --- looking at all --------------------------------------------------------------------------- */

@@ -104,11 +104,27 @@ static bool answer_hello(struct server *server, const struct request *request, u
     return output_now(server, request);
 }
 
+/* Why it is too early for this session to begin; NULL: it is not. Those that were here before may
+ * come back, whatever others with the same key did. */
+static const char *too_early(struct server *server, const struct request *request,
+                             const struct hello *hello)
+{
+    struct connection *connection = connections_find(&server->connections, request->fd);
+    int64_t mono_us = server->now.mono_us;
+    if (!hello_limit_allows(&server->hello_limit, hello->uid, mono_us))
+        return "this session began too often; wait a few seconds";
+    if (connection && !connection_may_greet(connection, mono_us))
+        return "too many sessions over one connection; wait a few seconds";
+    if (penalty_holds(&server->penalties, guard_who(server, request), mono_us) &&
+        sched_find_session(server->sched, hello->uid) == SLAB_NONE)
+        return "somebody with this key at this address broke the protocol; wait a minute";
+    return NULL;
+}
+
 static bool may_begin(struct server *server, struct request *request, struct hello *hello)
 {
-    const char *why = "this session began too often; wait a few seconds";
-    bool is_often = !hello_limit_allows(&server->hello_limit, hello->uid, server->now.mono_us);
-    enum status status = is_often ? STATUS_BUSY : access_hello(server, request, hello, &why);
+    const char *why = too_early(server, request, hello);
+    enum status status = why ? STATUS_BUSY : access_hello(server, request, hello, &why);
     if (!status && server->is_safe && hello->queue_count) {
         status = STATUS_BUSY;
         why = safe_why;
@@ -132,6 +148,7 @@ static void on_hello(struct server *server, struct request *request)
     if (!may_begin(server, request, &hello))
         return;
     bool is_new = request->worker == SLAB_NONE;
+    uint64_t who = guard_who(server, request);
     if (is_new) {
         socket_read_monitor(server); /* what it says of the descriptor so far is of others before */
         request->worker = workers_add(&server->workers, request->identity, request->fd);
@@ -141,6 +158,7 @@ static void on_hello(struct server *server, struct request *request)
         return;
     }
     workers_at(&server->workers, request->worker)->peer = request->peer;
+    workers_at(&server->workers, request->worker)->who = who;
     struct event event = input_event(server, request, EVENT_HELLO);
     event.hello = &hello;
     enum status status = server_step(server, &event);

@@ -21,6 +21,7 @@
 #include "hello_limit.h"
 #include "log.h"
 #include "notify.h"
+#include "penalty.h"
 #include "pressure.h"
 #include "server.h"
 #include "wall.h"
@@ -78,6 +79,7 @@ struct server_counts {
     uint64_t messages_in, bytes_in, messages_out, bytes_out;
     uint64_t refused, refused_malformed, refused_unknown, refused_session, refused_version;
     uint64_t refused_denied, refused_hello;
+    uint64_t penalties;
     uint64_t refused_connections, cut_connections;
     uint64_t undelivered;
     uint64_t held;              /* messages of peers that had to wait */
@@ -125,6 +127,7 @@ struct server {
     struct zap_keys keys;
     struct connections connections;
     struct hello_limit hello_limit;
+    struct penalties penalties;
     struct cut cuts[CUTS_MAX];
     uint32_t cut_count;
     int next_look_fd;            /* of the round over all connections */
@@ -236,6 +239,7 @@ struct request {
     uint32_t worker;
     struct bytes identity;
     int fd;
+    void *frame;                    /* libzmq's; NULL: it was held */
     const struct allow_entry *peer; /* NULL: no list is in force */
     bool is_held;                   /* it came earlier, and waits no more */
     struct message_head head;
@@ -325,7 +329,12 @@ void access_reload(struct server *server);
 
 /* A whole message came. */
 void guard_message(struct server *server, const struct request *request);
-/* It was malformed: the connection is cut when there were several, or at once. */
+/* Who it comes from, for penalties; 0: nobody in particular. */
+uint64_t guard_who(const struct server *server, const struct request *request);
+/* The session ends as if its worker had died: what it holds comes back. */
+void guard_end_session(struct server *server, uint32_t number);
+/* It was malformed: the connection is cut when there were several, or at once, and who it comes
+ * from gets a penalty. */
 void guard_mistake(struct server *server, const struct request *request, bool is_grave);
 /* Cuts a connection in a moment, when what was sent to it has arrived. */
 void guard_cut(struct server *server, struct bytes identity, int fd);

@@ -209,6 +209,7 @@ static void add_server(struct map *map, struct server *server, const struct sche
         {"refused_malformed_total", counts->refused_malformed},
         {"refused_denied_total", counts->refused_denied},
         {"refused_hello_total", counts->refused_hello},
+        {"penalties_total", counts->penalties},
         {"refused_handshakes_total", handshakes.refused},
         {"cut_connections_total", counts->cut_connections},
         {"connections", (uint64_t)server->connections.open_count},

@@ -224,6 +224,7 @@ static void handle_message(struct server *server, zmq_msg_t *identity, zmq_msg_t
     struct request request = {
         .identity = {zmq_msg_data(identity), (uint32_t)zmq_msg_size(identity)},
         .fd = zmq_msg_get(frame, ZMQ_SRCFD),
+        .frame = frame,
     };
     request.worker = workers_find(&server->workers, request.identity);
     guard_message(server, &request);

@@ -26,6 +26,7 @@ struct worker {
     bool is_here;        /* the entry is in use */
     uint8_t probes_left; /* the connection seems broken: looks that are still to be taken */
     const struct allow_entry *peer; /* who it is; NULL: no list is in force */
+    uint64_t who;                   /* the same for penalties (penalty.h) */
     struct unread *unread;          /* of what it was sent; NULL: nothing large so far */
     struct overflow *overflow;      /* what found no room; NULL: nothing waits */
     struct overflow *held;          /* what it sent and is not looked at yet; NULL: nothing */

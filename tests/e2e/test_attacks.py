@@ -239,6 +239,15 @@ def test_forged_numbers_are_never_accepted(broker, peers):
     assert set(worker.report(*[task.report(after=HOUR_US) for task in tasks.values()])) == {OK}
 
 
+def test_sessions_without_end_over_one_connection_are_busy(peers, honest):
+    peer = peers()
+    for i in range(500):
+        peer.send(HELLO, 5 + i, os.urandom(16), "another", ["q"], 1, 0, 600000, 0)
+    peer.wait(lambda: 504 in peer.answers, what="busy")
+    assert {answer[0] for answer in peer.answers.values()} == {BUSY} and len(peer.answers) >= 400
+    assert honest.works() < 5
+
+
 def test_a_hello_that_is_played_again_and_again_is_busy_and_harms_nobody(peers, honest):
     peer = peers(queues=["q"], credit=1)
     hello = msgpack.packb([1, HELLO, 5, peer.uid, "again", ["q"], 1, 0, 600000, 0])

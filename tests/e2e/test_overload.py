@@ -281,7 +281,9 @@ def test_too_much_that_waits_is_busy(brokers, peers, preload, directory):
     many = [put(f"f{i}", after=HOUR_US, payload=bytes(5000)) for i in range(200)]
     peer.put("q", put("k", after=HOUR_US))
     still.touch()
+    before = other.stats()["messages_in_total"]
     asked = [peer.post(PUT, "q", many) for _ in range(40)]
+    wait_until(lambda: other.stats()["messages_in_total"] > before + 40, what="all that was sent")
     peer.wait(lambda: peer.answers, what="a refusal")
     assert {answer[0] for answer in peer.answers.values()} == {BUSY}
     assert 15 << 20 < other.stats()["held_bytes"] <= 16 << 20

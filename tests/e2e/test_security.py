@@ -11,9 +11,9 @@ import pytest
 from conftest import PROGRAMS, environment, finish, wait_until
 from guarded import House, Key
 from raw import (
-    BACKUP, CREATED, CREDIT, DENIED, DRAIN, GET, GIVE_BACK, HOUR_US, KICK, LIST, OK, PAUSE, PEEK,
-    PUT, QUEUES, REMOVE, REPORT, RESUME, RUN_NOW, STATS, SYNC_ABORT, SYNC_BEGIN, SYNC_CHUNK,
-    SYNC_COMMIT, TAKE, TOO_MANY, TOUCH, UNPAUSE, WORKERS, put)
+    BACKUP, BUSY, CREATED, CREDIT, DENIED, DRAIN, GET, GIVE_BACK, HOUR_US, KICK, LIST, OK, PAUSE,
+    PEEK, PUT, QUEUES, REMOVE, REPORT, RESUME, RUN_NOW, STATS, SYNC_ABORT, SYNC_BEGIN, SYNC_CHUNK,
+    SYNC_COMMIT, TAKE, TOO_MANY, TOUCH, UNPAUSE, WORKERS, Peer, put)
 from zmtp import Wire
 
 
@@ -306,6 +306,50 @@ def test_each_start_draws_its_own_seed_before_its_first_socket(directory, preloa
     drawn = [line.split() for line in seeds.read_text().splitlines()]
     first = [seed for seed, sockets in drawn if sockets == "0"]
     assert len(first) == 3 and len(set(first)) == 3, drawn
+
+
+# --- penalties ---
+
+
+def test_who_breaks_the_protocol_begins_no_session_for_a_minute(guarded):
+    house = guarded(one="role=worker queues=q", two="role=worker queues=q", boss="role=admin")
+    bad, sibling, other, boss = map(house.peer, ["one", "one", "two", "boss"])
+    for peer in [bad, sibling, boss]:
+        assert isinstance(peer.hello([] if peer is boss else ["q"], int(peer is not boss)), list)
+    assert boss.put("q", *[[f"k{i}"] for i in range(2)]) == [CREATED] * 2
+    leases = {bad.next_tasks(1)[0].key, sibling.next_tasks(1)[0].key}
+    assert leases == {"k0", "k1"}
+    for _ in range(3):
+        bad.send_raw(b"\xc1")
+    wait_until(lambda: boss.stats()["cut_connections_total"] == 1, what="the cut")
+    assert boss.stats()["penalties_total"] == 1
+    # Its session went with its connection, and its lease came back.
+    wait_until(lambda: boss.stats()["leased"] == 1, what="the end of its lease")
+    bad.connect()
+    assert bad.hello(["q"], 1) == BUSY
+    fresh = house.peer("one")
+    assert fresh.hello(["q"], 1) == BUSY
+    # Who has the same key and was here before comes back; another key is another peer.
+    sibling.connect()
+    assert isinstance(sibling.hello(["q"], 1), list)
+    assert isinstance(other.hello(["q"], 1), list)
+    fresh.send_raw(b"\xc1")
+    wait_until(lambda: boss.stats()["cut_connections_total"] == 2, what="the cut at once")
+    assert boss.stats()["penalties_total"] == 2
+
+
+def test_without_keys_nobody_on_this_host_is_punished_for_another(brokers, made):
+    broker = brokers()
+    for _ in range(2):
+        bad = Peer(broker.endpoint)
+        made.append(bad)
+        bad.hello()
+        for _ in range(3):
+            bad.send_raw(b"\xc1")
+    made.append(Peer(broker.endpoint))
+    assert isinstance(made[-1].hello(), list)
+    wait_until(lambda: made[-1].stats()["cut_connections_total"] == 2, what="the cuts")
+    assert made[-1].stats()["penalties_total"] == 0
 
 
 # --- ipc ---

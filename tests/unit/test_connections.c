@@ -109,6 +109,16 @@ static void a_session_may_begin_so_often_and_again_later(void **state)
     free(limit);
 }
 
+static void a_connection_may_greet_as_often_as_a_session(void **state)
+{
+    (void)state;
+    struct connection connection = {.since_mono_us = 0};
+    for (int i = 0; i < HELLOS_MAX; i++)
+        assert_true(connection_may_greet(&connection, HELLOS_US + i));
+    assert_false(connection_may_greet(&connection, 2 * HELLOS_US - 1));
+    assert_true(connection_may_greet(&connection, 2 * HELLOS_US));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -119,6 +129,7 @@ int main(void)
         cmocka_unit_test(bytes_that_came_meanwhile_are_not_taken_back),
         cmocka_unit_test(bytes_that_come_between_the_kernels_answers_are_no_endless_message),
         cmocka_unit_test(a_session_may_begin_so_often_and_again_later),
+        cmocka_unit_test(a_connection_may_greet_as_often_as_a_session),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
