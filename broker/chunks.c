@@ -76,13 +76,18 @@ static void append(struct chunks *chunks, struct pile *pile, uint32_t id)
     pile->tail = id;
 }
 
+enum { LINE_NODES = CHUNKS_ALIGNMENT / sizeof(struct heap_node) };
+
 uint32_t pile_add(struct chunks *chunks, struct pile *pile, struct heap_node node)
 {
     if ((pile->count & (CHUNK_NODES - 1)) == 0)
         append(chunks, pile, take_chunk(chunks));
     pile->count++;
     uint32_t position = pile_last(pile);
-    *chunks_at(chunks, position) = node;
+    struct heap_node *at = chunks_at(chunks, position);
+    *at = node;
+    if ((position & (CHUNK_NODES - 1)) + LINE_NODES < CHUNK_NODES)
+        __builtin_prefetch(at + LINE_NODES, 1); /* the pile comes to it soon */
     return position;
 }
 
