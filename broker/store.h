@@ -112,6 +112,7 @@ struct store_options {
     enum store_sync sync;       /* NEVER: MDB_NOSYNC. `interval` is the caller's: fewer batches */
     uint64_t map_bytes;         /* 0: 1 TiB */
     uint64_t journal_bytes_max; /* begin a checkpoint here; 0: 64 MiB or half the hot table */
+    uint32_t parts_at_once;     /* of the journal, written by one transaction; 0: 128, half a MiB */
     uint64_t reserve_bytes;     /* reserve file, deleted to finish what was accepted; 0: 64 MiB */
 };
 

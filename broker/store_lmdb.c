@@ -16,6 +16,7 @@
 enum {
     RESERVE_BYTES_DEFAULT = 64 << 20,
     FULL_BYTES = 1 << 20, /* less is called full */
+    PARTS_AT_ONCE_DEFAULT = 128,
     SPACE_US = 100 * US_PER_MS,
 };
 
@@ -130,6 +131,7 @@ static struct store_lmdb *make(const struct store_options *options)
     store->data_fd = -1;
     store->event_fd = -1;
     store->journal_bytes_max = options->journal_bytes_max;
+    store->parts_at_once = options->parts_at_once ? options->parts_at_once : PARTS_AT_ONCE_DEFAULT;
     store->reserve_bytes = options->reserve_bytes ? options->reserve_bytes : RESERVE_BYTES_DEFAULT;
     snprintf(store->directory, sizeof(store->directory), "%s", options->directory);
     pthread_mutex_init(&store->mutex, NULL);
@@ -192,12 +194,15 @@ static int raise_epoch(struct store_lmdb *store)
 {
     struct store_lmdb_info *info = &store->info;
     MDB_txn *txn = NULL;
+    int error = store_lmdb_drop_ahead(store);
+    if (error)
+        return error;
     *info = store->lmdb.info;
     if (getrandom(info->fence.owner, sizeof(info->fence.owner), 0) !=
         (ssize_t)sizeof(info->fence.owner))
         return EIO;
     info->fence.epoch++;
-    int error = mdb_txn_begin(store->lmdb.env, NULL, 0, &txn);
+    error = mdb_txn_begin(store->lmdb.env, NULL, 0, &txn);
     if (error)
         return error;
     error = last_key(store, txn, STORE_RECORDS, &store->record_last);

@@ -23,6 +23,11 @@
  *
  * A crash anywhere in it costs nothing but the work: states are absolute, and what is not above
  * `folded` is in the hot table.
+ *
+ * A large batch (the disk stood still, and reports went on) is written in several transactions, for
+ * LMDB keeps as much memory as its largest one took: the first parts of its states go ahead, above
+ * the sequence that is stored; they are nobody's until the last transaction brings the rest, its
+ * rows and its sequence. What a crash left there is not read, and goes when the store is opened.
  */
 #ifndef EVERDUE_STORE_LMDB_H
 #define EVERDUE_STORE_LMDB_H
@@ -281,6 +286,7 @@ struct store_lmdb {
     uint64_t journal_bytes_max; /* 0: by the size of the hot table */
     uint64_t reserve_bytes;
     uint64_t page_bytes;
+    size_t parts_at_once;
     pthread_t thread;
     bool thread_runs;
 
@@ -299,6 +305,7 @@ struct store_lmdb {
     int64_t reserve_mono_us;
     bool reserve_there;
     struct store_lmdb_list group; /* being committed, or waiting for space */
+    size_t parts_ahead;           /* of the first batch of the group, written already */
     struct store_lmdb_pass pass;
     int64_t worst_since_mono_us;
     uint64_t worst_before_us;
@@ -318,9 +325,12 @@ struct store_lmdb {
 /* --- store_lmdb_commit.c --------------------------------------------------------------------- */
 
 /* One transaction of the store thread: the group's batches, and a slice of a checkpoint pass when
- * `with_slice`. Sets each batch's status (OK or LOCKED). An error number of LMDB, or 0; on error
- * nothing is stored. */
+ * `with_slice`; before it, others with what goes ahead. Sets each batch's status (OK or LOCKED). An
+ * error number of LMDB, or 0; on error nothing is stored that counts, and it can be tried again. */
 int store_lmdb_commit(struct store_lmdb *store, bool with_slice);
+/* Removes what went ahead of a commit that never came. Before anything is submitted. An error
+ * number of LMDB, or 0. */
+int store_lmdb_drop_ahead(struct store_lmdb *store);
 
 /* --- store_lmdb_checkpoint.c: the phases of a pass ------------------------------------------- */
 

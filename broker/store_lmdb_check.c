@@ -82,7 +82,8 @@ static enum status check_journal(const struct store_lmdb_env *env, const struct 
     if (error)
         store_lmdb_say(why, "table journal: %s", mdb_strerror(error));
     else
-        status = store_lmdb_gather(env, txn, env->info.folded, UINT64_MAX, &states, why);
+        status =
+            store_lmdb_gather(env, txn, env->info.folded, env->info.fence.sequence, &states, why);
     if (!status) {
         print_text(printer, "journal: %zu parts, %" PRIu64 " not folded, of %zu records",
                    stat.ms_entries, states.parts, states.count);

@@ -38,13 +38,18 @@ static int put_row(struct store_lmdb *store, MDB_txn *txn, const struct store_ba
     return 0;
 }
 
-static int put_states(struct store_lmdb *store, MDB_txn *txn, const struct store_batch *batch)
+static size_t part_count_of(const struct store_batch *batch)
 {
-    struct store_lmdb_part part = {0};
-    size_t part_count = (batch->state_count + PART_STATES - 1) / PART_STATES;
+    return (batch->state_count + PART_STATES - 1) / PART_STATES;
+}
+
+/* Those from `first` on, up to `end`. */
+static int put_parts(struct store_lmdb *store, MDB_txn *txn, const struct store_batch *batch,
+                     size_t first, size_t end)
+{
+    struct store_lmdb_part part = {.part_count = (uint32_t)part_count_of(batch)};
     uint64_t sequence = batch->fence.sequence;
-    part.part_count = (uint32_t)part_count;
-    for (size_t i = 0; i < part_count; i++) {
+    for (size_t i = first; i < end; i++) {
         size_t done = i * PART_STATES;
         size_t count = batch->state_count - done;
         if (count > PART_STATES)
@@ -75,7 +80,8 @@ static int put_batch(struct store_lmdb *store, MDB_txn *txn, struct store_lmdb_i
     batch->status = STATUS_LOCKED;
     if (!fence_follows(&info->fence, &batch->fence))
         return 0;
-    int error = put_states(store, txn, batch);
+    size_t ahead = batch == store->group.first ? store->parts_ahead : 0;
+    int error = put_parts(store, txn, batch, ahead, part_count_of(batch));
     for (size_t i = 0; i < batch->row_count && !error; i++)
         error = put_row(store, txn, batch, &batch->rows[i]);
     if (error)
@@ -165,21 +171,61 @@ static bool is_ours(const struct store_lmdb *store, const struct store_fence *fo
     return memcmp(found->owner, own->owner, sizeof(own->owner)) == 0 && found->epoch == own->epoch;
 }
 
+/* The info is read anew each time: this is what fences off a process that another took the store
+ * from. */
+static int begin(struct store_lmdb *store, MDB_txn **txn, struct store_lmdb_info *info)
+{
+    allocate_ahead(store);
+    int error = mdb_txn_begin(store->lmdb.env, NULL, 0, txn);
+    if (error)
+        return error;
+    if (store_lmdb_env_get_info(&store->lmdb, *txn, info, store->store.why)) {
+        mdb_txn_abort(*txn);
+        return MDB_CORRUPTED;
+    }
+    store->fenced_off = !is_ours(store, &info->fence);
+    return 0;
+}
+
+/* The first parts of a batch that has too many for one transaction. A batch that will be refused is
+ * left to the last. */
+static int write_ahead(struct store_lmdb *store)
+{
+    const struct store_batch *batch = store->group.first;
+    while (batch && part_count_of(batch) - store->parts_ahead > store->parts_at_once) {
+        struct store_lmdb_info info;
+        MDB_txn *txn = NULL;
+        size_t end = store->parts_ahead + store->parts_at_once;
+        int error = begin(store, &txn, &info);
+        if (error)
+            return error;
+        bool is_next = fence_follows(&info.fence, &batch->fence);
+        if (is_next)
+            error = put_parts(store, txn, batch, store->parts_ahead, end);
+        if (is_next && !error)
+            error = store_lmdb_env_put_info(&store->lmdb, txn, &info);
+        if (!is_next || error) {
+            mdb_txn_abort(txn);
+            return error;
+        }
+        error = mdb_txn_commit(txn);
+        if (error)
+            return error;
+        store->parts_ahead = end;
+    }
+    return 0;
+}
+
 int store_lmdb_commit(struct store_lmdb *store, bool with_slice)
 {
     struct store_lmdb_info info;
     MDB_txn *txn = NULL;
     bool changed = false;
-    allocate_ahead(store);
-    int error = mdb_txn_begin(store->lmdb.env, NULL, 0, &txn);
+    int error = write_ahead(store);
+    if (!error)
+        error = begin(store, &txn, &info);
     if (error)
         return error;
-    /* Read anew each time: this is what fences off a process that another took the store from. */
-    if (store_lmdb_env_get_info(&store->lmdb, txn, &info, store->store.why)) {
-        mdb_txn_abort(txn);
-        return MDB_CORRUPTED;
-    }
-    store->fenced_off = !is_ours(store, &info.fence);
     with_slice = with_slice && !store->fenced_off;
     error = fill(store, txn, &info, with_slice, &changed);
     if (error || !changed) {
@@ -189,10 +235,59 @@ int store_lmdb_commit(struct store_lmdb *store, bool with_slice)
     error = mdb_txn_commit(txn);
     if (error)
         return error;
+    if (store->group.first)
+        store->parts_ahead = 0;
     store->info = info;
     store->hot_bytes = store->hot_bytes_next;
     store->journal_bytes = store->journal_bytes_next;
     if (with_slice)
         store_lmdb_pass_advance(store);
     return 0;
+}
+
+/* --- what never came ------------------------------------------------------------------------- */
+
+/* Some of the parts above the sequence; *count of them. */
+static int drop_some(struct store_lmdb *store, MDB_txn *txn, uint64_t sequence, size_t *count)
+{
+    MDB_cursor *cursor = NULL;
+    int error = mdb_cursor_open(txn, store->lmdb.tables[STORE_LMDB_JOURNAL], &cursor);
+    for (*count = 0; !error && *count < store->parts_at_once; ++*count) {
+        MDB_val key, value;
+        uint64_t found = 0, number = 0;
+        error = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
+        if (error)
+            break;
+        if (!store_lmdb_key_read(&key, STORE_LMDB_JOURNAL, &found, &number))
+            error = MDB_CORRUPTED;
+        else if (found <= sequence)
+            break;
+        else
+            error = mdb_cursor_del(cursor, 0);
+    }
+    if (cursor)
+        mdb_cursor_close(cursor);
+    return error == MDB_NOTFOUND ? 0 : error;
+}
+
+int store_lmdb_drop_ahead(struct store_lmdb *store)
+{
+    struct store_lmdb_info info = store->lmdb.info;
+    for (;;) { /* ends: each round removes something, or is the last */
+        MDB_txn *txn = NULL;
+        size_t count = 0;
+        int error = mdb_txn_begin(store->lmdb.env, NULL, 0, &txn);
+        if (error)
+            return error;
+        error = drop_some(store, txn, info.fence.sequence, &count);
+        if (!error && count)
+            error = store_lmdb_env_put_info(&store->lmdb, txn, &info);
+        if (error || !count) {
+            mdb_txn_abort(txn);
+            return error;
+        }
+        error = mdb_txn_commit(txn);
+        if (error)
+            return error;
+    }
 }

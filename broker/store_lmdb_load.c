@@ -173,7 +173,7 @@ static enum status load_records(const struct store_lmdb_env *env, MDB_txn *txn,
     /* Of this very moment: the store thread may be trimming already. */
     enum status status = store_lmdb_env_get_info(env, txn, &info, why);
     if (!status)
-        status = store_lmdb_gather(env, txn, info.folded, UINT64_MAX, &states, why);
+        status = store_lmdb_gather(env, txn, info.folded, info.fence.sequence, &states, why);
     if (status)
         return status;
     struct merge merge = {

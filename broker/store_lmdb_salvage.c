@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "list.h"
 #include "store_lmdb.h"
 #include "store_lmdb_tree.h"
 
@@ -34,12 +35,6 @@ struct part {
     uint32_t count;
 };
 
-struct list {
-    void *items;
-    size_t count;
-    size_t room;
-};
-
 struct salvage {
     const struct store_salvage *asked;
     struct store_lmdb_scavenger scavenger;
@@ -52,6 +47,7 @@ struct salvage {
     uint64_t found[STORE_LMDB_TABLES];
     uint64_t named[STORE_LMDB_TABLES]; /* values that are damaged or missing */
     bool journal_lost;                 /* some of it */
+    bool is_scanned;                   /* pages were read by themselves: the info may be an older */
     uint8_t *bytes;                    /* of the value that is looked at */
     size_t bytes_room;
 };
@@ -67,22 +63,6 @@ static void say_lost(const struct salvage *salvage, const char *format, ...)
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
     salvage->asked->lost(text, salvage->asked->user);
-}
-
-/* Room for `count` more; NULL: no memory, nothing changed. */
-static void *list_add(struct list *list, size_t item_bytes, size_t count)
-{
-    if (list->count + count > list->room) {
-        size_t room = (list->count + count) * 2 + 64;
-        void *grown = realloc(list->items, room * item_bytes);
-        if (!grown)
-            return NULL;
-        list->items = grown;
-        list->room = room;
-    }
-    void *added = (uint8_t *)list->items + list->count * item_bytes;
-    list->count += count;
-    return added;
 }
 
 /* --- values ---------------------------------------------------------------------------------- */
@@ -173,6 +153,7 @@ static enum status take_value(const struct store_lmdb_value *value, void *user)
 {
     struct salvage *salvage = user;
     enum status status = STATUS_CORRUPT;
+    salvage->is_scanned |= value->table < 0;
     unsigned first = value->table < 0 ? 0 : (unsigned)value->table;
     unsigned end = value->table < 0 ? STORE_LMDB_TABLES : first + 1;
     bool is_read = value->count <= VALUE_BYTES_MAX &&
@@ -193,6 +174,7 @@ static void forget_values(void *user)
     memset(salvage->found, 0, sizeof(salvage->found));
     memset(salvage->named, 0, sizeof(salvage->named));
     salvage->damaged.count = 0;
+    salvage->is_scanned = false;
 }
 
 /* --- states ---------------------------------------------------------------------------------- */
@@ -214,6 +196,17 @@ static bool part_follows(const struct part *part, const struct part *before)
     return part->number == 0 && (!before || before->number + 1 == before->part_count);
 }
 
+/* How many there are without those of a batch that was being written, and never counted. */
+static size_t count_parts(const struct salvage *salvage)
+{
+    const struct part *parts = salvage->parts.items;
+    size_t count = salvage->parts.count;
+    bool is_known = salvage->info.format && !salvage->is_scanned;
+    while (is_known && count && parts[count - 1].sequence > salvage->info.fence.sequence)
+        count--;
+    return count;
+}
+
 /* The journal on top of the hot table, oldest first. What a pass has folded is in the hot table
  * already, and does no harm. */
 static enum status lay_journal(struct salvage *salvage)
@@ -223,9 +216,10 @@ static enum status lay_journal(struct salvage *salvage)
     const struct part *before = NULL;
     if (salvage->parts.count)
         qsort(salvage->parts.items, salvage->parts.count, sizeof(*parts), compare_parts);
-    for (size_t i = 0; i < salvage->parts.count; i++) {
+    size_t count = count_parts(salvage);
+    for (size_t i = 0; i < count; i++) {
         const struct part *part = &parts[i];
-        bool is_last = i + 1 == salvage->parts.count;
+        bool is_last = i + 1 == count;
         bool is_whole =
             part_follows(part, before) && (!is_last || part->number + 1 == part->part_count);
         if (!is_whole && part->sequence > salvage->info.folded) {

@@ -199,12 +199,15 @@ static void turn(struct store_lmdb *store)
 
 /* --- waiting --------------------------------------------------------------------------------- */
 
-/* Under the mutex. Moves what fits one transaction. */
+/* Under the mutex. Moves what fits one transaction. A batch that must go ahead in parts begins a
+ * group. */
 static void form_group(struct store_lmdb *store)
 {
     size_t bytes = 0;
     int batches = 0;
     while (store->waiting.first && batches < TOGETHER_BATCHES_MAX && bytes < TOGETHER_BYTES_MAX) {
+        if (batches && store->waiting.first->state_count / PART_STATES >= store->parts_at_once)
+            break;
         struct store_batch *batch = store_lmdb_list_take(&store->waiting);
         bytes += batch->byte_count + batch->state_count * sizeof(batch->states[0]);
         batches++;

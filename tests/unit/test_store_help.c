@@ -89,7 +89,8 @@ static void fill_bytes(uint8_t *bytes, uint32_t count, uint64_t seed)
 
 struct store_options help_options(const char *directory)
 {
-    return (struct store_options){.directory = directory, .reserve_bytes = 4096};
+    return (struct store_options){
+        .directory = directory, .reserve_bytes = 4096, .parts_at_once = 1};
 }
 
 struct store *help_open(const struct store_options *options)

@@ -28,6 +28,7 @@ uint64_t help_below(uint64_t *state, uint64_t below);
 
 /* Opens; on failure the text is printed and the test fails. */
 struct store *help_open(const struct store_options *options);
+/* A small reserve file, and batches of more than 126 states in several transactions. */
 struct store_options help_options(const char *directory);
 
 /* Waits for the next batch that is done. */
