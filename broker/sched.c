@@ -387,6 +387,14 @@ int64_t sched_next_mono_us(const struct sched *sched)
     return least(next, grace_end_us(sched));
 }
 
+bool sched_waits_for_seal(const struct sched *sched)
+{
+    for (uint32_t i = 0; i < sched->queue_count; i++)
+        if (sync_has_work(sched->queues[i]) && sync_waits(sched, sched->queues[i]))
+            return true;
+    return false;
+}
+
 bool sched_has_work(const struct sched *sched)
 {
     if (sched->work_mono_us)

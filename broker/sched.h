@@ -219,6 +219,8 @@ int64_t sched_next_mono_us(const struct sched *sched);
 /* Whether EVENT_WORK has something to do. Not while numbers or memory are out: then EVENT_TIME, or
  * new numbers, bring it back. */
 bool sched_has_work(const struct sched *sched);
+/* Whether long work has changed so much that it waits until the next batch is sealed. */
+bool sched_waits_for_seal(const struct sched *sched);
 
 /* Whether there is anything to seal. */
 bool sched_is_dirty(const struct sched *sched);

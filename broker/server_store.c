@@ -192,12 +192,13 @@ static void turn_interval(struct server *server)
 }
 
 /* A commit costs some pages, however little it holds. Reports alone can wait for others: a worker
- * keeps them until they are answered, and works on. */
+ * keeps them until they are answered, and works on. A full set that is carried out waits for each
+ * commit. */
 static bool is_paced(const struct server *server)
 {
     return server->options->sync != SYNC_INTERVAL && store_fd(server->store) >= 0 &&
            !server->is_in_flight && !server->is_awaited && sched_is_dirty(server->sched) &&
-           server->now.mono_us < server->paced_mono_us;
+           server->now.mono_us < server->paced_mono_us && !sched_waits_for_seal(server->sched);
 }
 
 static void turn_durable(struct server *server)

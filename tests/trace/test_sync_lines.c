@@ -337,6 +337,43 @@ static void new_keys_without_a_window_are_spread_over_their_every_or_due_now(voi
     assert_int_equal(story_sync_counts(story, &set).due_now, 1);
 }
 
+/* No turn after a line: what there is to check grows with each. */
+static void add_line(struct story *story, struct story_set *set, int number)
+{
+    char key[16];
+    snprintf(key, sizeof(key), "k%d", number);
+    struct put put = {.key = bytes_of(key),
+                      .due_us = TIME_US_NEVER,
+                      .in_us = STORY_S(500),
+                      .every_us = TIME_US_NEVER};
+    struct event event = {.kind = EVENT_SYNC_ITEM,
+                          .session = story->peers[CLIENT].session,
+                          .sync_item = {set->generation, &put}};
+    EXPECT(STATUS_CREATED, story_step(story, &event));
+    set->count++;
+}
+
+static void a_large_set_waits_for_the_next_seal_and_goes_on(void **state)
+{
+    enum { LINES = 5000, SLICE = 512 };
+    struct story *story = *state;
+    struct story_set set = scene_begin_set(story);
+    for (int i = 0; i < LINES; i++)
+        add_line(story, &set, i);
+    EXPECT(STATUS_OK, SYNC_COMMIT(story, CLIENT, &set, .unworked = true));
+    assert_false(sched_waits_for_seal(story->sched));
+    for (int i = 0; i < LINES / SLICE && sched_has_work(story->sched); i++)
+        story_step(story, &(struct event){.kind = EVENT_WORK, .budget = SLICE});
+    assert_true(sched_waits_for_seal(story->sched));
+    assert_false(sched_has_work(story->sched));
+    assert_in_range(story_numbers(story, "q").records, 1, LINES - 1);
+    story_work(story, 0); /* to disk */
+    assert_false(sched_waits_for_seal(story->sched));
+    for (int i = 0; i < LINES / SLICE; i++)
+        story_work(story, SLICE);
+    assert_int_equal(story_numbers(story, "q").records, LINES);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -359,6 +396,7 @@ int main(void)
         STORY(new_keys_are_spread_over_the_window_by_their_hash),
         STORY(new_keys_are_spread_over_their_every_when_no_window_is_given),
         STORY(new_keys_without_a_window_are_spread_over_their_every_or_due_now),
+        STORY_WITH_MEMORY(a_large_set_waits_for_the_next_seal_and_goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
