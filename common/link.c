@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -16,13 +14,12 @@
 
 #include "certificate.h"
 #include "bounds.h"
+#include "link_watch.h"
 
 enum {
     RECEIVE_HWM = 2 * CREDIT_MAX, /* never reached: credit bounds what is under way */
     FRAME_BYTES_MAX = MESSAGE_BYTES_MAX + 4096,
     LINGER_MS = 2000,
-    EVENT_BYTES = 8,    /* of what libzmq tells, the rest is not looked at */
-    BROKEN_OFF_MAX = 3, /* one may be a broker that stops; so many: one that wants it otherwise */
 };
 
 struct link {
@@ -32,14 +29,10 @@ struct link {
     uint8_t server_key[CURVE_KEY_BYTES];
     struct certificate own;
     void *context;
-    void *socket;        /* NULL: the last reopen failed */
-    void *watch;         /* where libzmq tells of the socket's connection; NULL: nowhere */
-    bool has_broken;     /* told by libzmq, and not yet asked for */
-    const char *refusal; /* the same */
-    int broken_off;      /* connections that ended while they began */
-    bool heard;          /* a frame came through this socket */
-    bool has_sent;       /* or may have input: not found empty since */
-    bool is_told;        /* the watch may have something to tell */
+    void *socket; /* NULL: the last reopen failed */
+    struct link_watch watch;
+    bool heard;    /* a frame came through this socket */
+    bool has_sent; /* or may have input: not found empty since */
     bool holds_frame;
     zmq_msg_t frame; /* what link_receive has lent out */
 };
@@ -141,11 +134,6 @@ static enum status set_keys(struct link *link, const struct link_options *option
 
 /* --- socket ----------------------------------------------------------------------------------- */
 
-static bool set(void *socket, int option, int value)
-{
-    return zmq_setsockopt(socket, option, &value, sizeof(value)) == 0;
-}
-
 /* docs/architecture.md, "Sockets", says why. Not set: a routing id, ZMTP heartbeats. */
 static bool set_options(void *socket)
 {
@@ -168,7 +156,7 @@ static bool set_options(void *socket)
         {ZMQ_TCP_MAXRT, 30000},
     };
     for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
-        if (!set(socket, options[i].option, options[i].value))
+        if (!link_socket_set(socket, options[i].option, options[i].value))
             return false;
     int64_t frame_bytes_max = FRAME_BYTES_MAX;
     return zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &frame_bytes_max, sizeof(int64_t)) == 0;
@@ -187,49 +175,20 @@ static bool begins_with(const char *text, const char *beginning)
     return strncmp(text, beginning, strlen(beginning)) == 0;
 }
 
-static void *watch_open(struct link *link, void *socket)
-{
-    /* Names of inproc are the context's, which all links share. */
-    static atomic_uint number;
-    char name[48];
-    snprintf(name, sizeof(name), "inproc://everdue-link-%u", atomic_fetch_add(&number, 1));
-    if (zmq_socket_monitor(socket, name,
-                           ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
-                               ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
-                               ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL))
-        return NULL;
-    void *watch = zmq_socket(link->context, ZMQ_PAIR);
-    /* No limit: libzmq's own thread would wait for room, and with it all sockets of the process. */
-    if (watch &&
-        (!set(watch, ZMQ_LINGER, 0) || !set(watch, ZMQ_RCVHWM, 0) || zmq_connect(watch, name))) {
-        zmq_close(watch);
-        return NULL;
-    }
-    return watch;
-}
-
 static enum status socket_connect(struct link *link, void *socket)
 {
     /* Only for addresses that are written so: a name may resolve to an address of version 6 behind
      * which nobody listens. */
     bool version_6 = begins_with(link->endpoint, "tcp://[");
-    if (!set_options(socket) || !set(socket, ZMQ_IPV6, version_6) ||
+    if (!set_options(socket) || !link_socket_set(socket, ZMQ_IPV6, version_6) ||
         (link->curve && !set_curve(socket, link)))
         return STATUS_IO;
-    if (link->watches && !(link->watch = watch_open(link, socket)))
+    link->watch.is_encrypted = link->curve;
+    if (link->watches && !link_watch_open(&link->watch, link->context, socket))
         return STATUS_IO;
     if (zmq_connect(socket, link->endpoint))
         return errno == EMFILE || errno == ENOMEM ? STATUS_IO : STATUS_BAD_FIELD;
     return STATUS_OK;
-}
-
-/* libzmq's own thread, which all links share, waits for ever to tell what nobody listens to. */
-static void watch_close(struct link *link, void *socket)
-{
-    zmq_socket_monitor(socket, NULL, 0);
-    if (link->watch)
-        zmq_close(link->watch);
-    link->watch = NULL;
 }
 
 static enum status socket_open(struct link *link)
@@ -239,15 +198,13 @@ static enum status socket_open(struct link *link)
         return STATUS_IO;
     enum status status = socket_connect(link, socket);
     if (status) {
-        watch_close(link, socket);
+        link_watch_close(&link->watch, socket);
         zmq_close(socket);
         return status;
     }
     link->socket = socket;
-    link->has_sent = link->is_told = true;
-    link->heard = link->has_broken = false;
-    link->refusal = NULL;
-    link->broken_off = 0;
+    link->has_sent = true;
+    link->heard = false;
     return STATUS_OK;
 }
 
@@ -263,8 +220,8 @@ static void socket_close(struct link *link, int linger_ms)
     frame_release(link);
     if (!link->socket)
         return;
-    watch_close(link, link->socket);
-    set(link->socket, ZMQ_LINGER, linger_ms);
+    link_watch_close(&link->watch, link->socket);
+    link_socket_set(link->socket, ZMQ_LINGER, linger_ms);
     zmq_close(link->socket);
     link->socket = NULL;
 }
@@ -393,78 +350,19 @@ enum status link_receive(struct link *link, const uint8_t **data, size_t *count)
     return STATUS_OK;
 }
 
-/* A part of what libzmq tells; its bytes, -1: there is none. */
-static int take_event_part(struct link *link, uint8_t part[EVENT_BYTES])
-{
-    int count;
-    do
-        count = zmq_recv(link->watch, part, EVENT_BYTES, ZMQ_DONTWAIT);
-    while (count < 0 && errno == EINTR);
-    return count;
-}
-
-/* libzmq does not try again with a socket that was refused. */
-static void take_event(struct link *link, const uint8_t *event)
-{
-    uint16_t kind;
-    memcpy(&kind, event, sizeof(kind));
-    link->broken_off += kind == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
-    if (kind == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
-        link->refusal = "the broker does not know this key";
-    else if (kind == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL || link->broken_off == BROKEN_OFF_MAX)
-        link->refusal = link->curve ? "the broker speaks plain text, or --curve-server is the key "
-                                      "of another"
-                                    : "the broker wants keys: give --curve-key and --curve-server";
-    link->has_broken |= kind != ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL || link->refusal;
-}
-
-static void take_events(struct link *link)
-{
-    uint8_t event[EVENT_BYTES], address[EVENT_BYTES];
-    bool is_told = link->is_told;
-    link->is_told = false;
-    /* Ends: a connection breaks a few times a second. */
-    while (is_told && link->watch && take_event_part(link, event) >= 0) {
-        take_event_part(link, address);
-        take_event(link, event);
-    }
-}
-
 bool link_has_broken(struct link *link)
 {
-    take_events(link);
-    bool has_broken = link->has_broken;
-    link->has_broken = false;
-    return has_broken;
+    return link_watch_take_broken(&link->watch);
 }
 
 const char *link_take_refusal(struct link *link)
 {
-    take_events(link);
-    const char *refusal = link->refusal;
-    link->refusal = NULL;
-    return refusal;
-}
-
-static int descriptor_of(void *socket)
-{
-    int fd = -1;
-    size_t bytes = sizeof(fd);
-    return socket && zmq_getsockopt(socket, ZMQ_FD, &fd, &bytes) == 0 ? fd : -1;
+    return link_watch_take_refusal(&link->watch);
 }
 
 int link_fd(const struct link *link)
 {
-    return descriptor_of(link->socket);
-}
-
-static bool has_input(void *socket)
-{
-    int events = 0, error = socket ? EINTR : ENOTSOCK;
-    size_t bytes = sizeof(events);
-    while (error == EINTR) /* ends as the calls above do */
-        error = zmq_getsockopt(socket, ZMQ_EVENTS, &events, &bytes) ? errno : 0;
-    return !error && (events & ZMQ_POLLIN);
+    return link_socket_fd(link->socket);
 }
 
 /* What zmq_poll does, with far fewer calls. libzmq's descriptors tell of changes only, and who
@@ -473,21 +371,21 @@ static bool has_input(void *socket)
 unsigned link_wait_for(struct link *link, const int fds[2], int wait_ms)
 {
     struct pollfd all[] = {
-        {.fd = descriptor_of(link->socket), .events = POLLIN},
-        {.fd = descriptor_of(link->watch), .events = POLLIN},
+        {.fd = link_socket_fd(link->socket), .events = POLLIN},
+        {.fd = link_socket_fd(link->watch.socket), .events = POLLIN},
         {.fd = fds[0], .events = POLLIN}, /* -1: passed over */
         {.fd = fds[1], .events = POLLIN},
     };
-    link->has_sent = link->has_sent && has_input(link->socket);
-    link->is_told = link->is_told && has_input(link->watch);
+    link->has_sent = link->has_sent && link_socket_has_input(link->socket);
+    bool is_told = link_watch_has_input(&link->watch);
     unsigned wakes = link->has_sent ? LINK_INPUT : 0;
-    if (wakes || link->is_told)
+    if (wakes || is_told)
         wait_ms = 0;
     if (poll(all, sizeof(all) / sizeof(all[0]), wait_ms) < 0)
         return wakes | LINK_SIGNAL;
     if (all[0].revents)
         link->has_sent = true; /* not empty any more, until it is found so */
-    link->is_told |= all[1].revents != 0;
+    link->watch.is_told |= all[1].revents != 0;
     wakes |= all[0].revents || all[1].revents ? LINK_INPUT : 0;
     return wakes | (all[3].revents ? LINK_ALSO : 0);
 }
@@ -496,5 +394,5 @@ bool link_wait(struct link *link, int wake_fd, int wait_ms)
 {
     link->has_sent = true; /* ask the socket, and look at the watch even where there is input */
     link_wait_for(link, (const int[]){wake_fd, -1}, wait_ms);
-    return has_input(link->socket);
+    return link_socket_has_input(link->socket);
 }
