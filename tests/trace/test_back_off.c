@@ -18,22 +18,6 @@ static void the_back_off_doubles_from_a_second_to_an_hour(void **state)
         assert_int_equal(story_view(story, "k").failures, i);
         most_s = most_s * 2 < HOUR_S ? most_s * 2 : HOUR_S;
     }
-}
-
-static void a_failed_run_waits_longer_each_time_up_to_an_hour(void **state)
-{
-    struct story *story = *state;
-    HELLO(story, A, .credit = 1);
-    PUT(story, "feed");
-    double expected_s = 1;
-    for (uint32_t i = 1; i < 20; i++) {
-        double waits_s = scene_fail_for_s(story, "feed");
-        assert_true(waits_s >= expected_s / 2);
-        assert_true(waits_s <= expected_s);
-        assert_int_equal(story_view(story, "feed").failures, i);
-        story_expect_text(story_view(story, "feed").error, "refused");
-        expected_s = expected_s * 2 < 3600 ? expected_s * 2 : 3600;
-    }
     assert_int_equal(story_numbers(story, "q").totals.reports_failed, 19);
 }
 
@@ -45,18 +29,6 @@ static void the_back_off_grows_to_an_every_that_is_longer_than_an_hour(void **st
     for (int i = 1; i < 17; i++)
         scene_fail(story, "k");
     assert_in_range(scene_fail(story, "k"), STORY_S(2.5 * HOUR_S), STORY_S(5 * HOUR_S));
-}
-
-static void the_back_off_goes_up_to_every_when_that_is_longer(void **state)
-{
-    struct story *story = *state;
-    HELLO(story, A, .credit = 1);
-    PUT(story, "feed", .every_s = 86400);
-    double waits_s = 0;
-    for (int i = 0; i < 19; i++)
-        waits_s = scene_fail_for_s(story, "feed");
-    assert_true(waits_s > 86400 / 2 - 1);
-    assert_true(waits_s <= 86400);
 }
 
 static void a_time_named_by_a_retry_replaces_the_back_off(void **state)
@@ -88,19 +60,6 @@ static void the_first_loss_is_ready_at_once_and_later_ones_back_off(void **state
         assert_in_range(wait_us, delay_us / 2, delay_us);
     }
     assert_int_equal(story_view(story, "feed").crashes, 9);
-}
-
-static void the_first_lost_lease_is_ready_at_once_and_later_ones_back_off(void **state)
-{
-    struct story *story = *state;
-    HELLO(story, A, .credit = 1);
-    PUT(story, "k");
-    scene_crash(story, "k");
-    struct story_task task = story_take_task(story, A, "k");
-    EXPECT(STATUS_OK, story_give_back_begun(story, A, &task));
-    assert_in_range(story_view(story, "k").due_us - story->now.wall_us, STORY_S(0.5), STORY_S(1));
-    scene_crash(story, "k");
-    assert_in_range(story_view(story, "k").due_us - story->now.wall_us, STORY_S(1), STORY_S(2));
 }
 
 static void the_second_crash_waits_and_parts_a_batch(void **state)
@@ -158,19 +117,6 @@ static void a_record_that_backs_off_is_resumed_given_back_and_not_early(void **s
 
 /* --- jitter ----------------------------------------------------------------------------------- */
 
-static void the_jitter_is_the_same_in_every_run(void **state)
-{
-    struct story *story = *state;
-    HELLO(story, A, .credit = 2);
-    PUT(story, "feed");
-    double first_s = scene_fail_for_s(story, "feed");
-    story_remove(story, "feed");
-    PUT(story, "feed");
-    assert_true(scene_fail_for_s(story, "feed") == first_s);
-    PUT(story, "other");
-    assert_true(scene_fail_for_s(story, "other") != first_s);
-}
-
 static void the_jitter_parts_neighbours_and_is_the_same_in_every_run(void **state)
 {
     struct story *story = *state;
@@ -219,25 +165,6 @@ static void jitter_parts_neighbours_and_is_the_same_in_every_run(void **state)
 
 /* --- forgotten, or not ------------------------------------------------------------------------ */
 
-static void a_good_run_forgets_failures_and_crashes(void **state)
-{
-    struct story *story = *state;
-    HELLO(story, A, .credit = 1);
-    PUT(story, "feed");
-    struct story_task task = story_take_task(story, A, "feed");
-    story_give_back_begun(story, A, &task);
-    scene_fail_for_s(story, "feed");
-    assert_int_equal(story_view(story, "feed").crashes, 1);
-    story_pass_s(story, 1);
-    task = story_take_task(story, A, "feed");
-    assert_int_equal(task.task.failures, 1);
-    assert_int_equal(task.task.crashes, 1);
-    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 5));
-    assert_int_equal(story_view(story, "feed").failures, 0);
-    assert_int_equal(story_view(story, "feed").crashes, 0);
-    assert_int_equal(story_view(story, "feed").error.count, 0);
-}
-
 static void an_ok_forgets_failures_crashes_and_the_error(void **state)
 {
     struct story *story = *state;
@@ -257,25 +184,6 @@ static void an_ok_forgets_failures_crashes_and_the_error(void **state)
     assert_in_range(scene_fail(story, "k"), STORY_S(0.5), STORY_S(1));
 }
 
-static void crashes_are_forgotten_at_the_next_ok_and_failures_with_them(void **state)
-{
-    struct story *story = *state;
-    HELLO(story, A, .credit = 1);
-    PUT(story, "feed");
-    int64_t wait_us = scene_lose(story, "feed");
-    struct story_task task = story_take_task(story, A, "feed");
-    EXPECT(STATUS_OK, REPORT(story, A, &task, .outcome = OUTCOME_RETRY, .in_s = 1));
-    assert_int_equal(story_view(story, "feed").crashes, 1);
-    story_pass_s(story, 1);
-    task = story_take_task(story, A, "feed");
-    assert_int_equal(task.task.crashes, 1);
-    assert_int_equal(task.task.failures, 1);
-    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 1));
-    assert_int_equal(story_view(story, "feed").crashes, 0);
-    assert_int_equal(story_view(story, "feed").failures, 0);
-    assert_int_equal(wait_us, 0);
-}
-
 static void counts_and_back_off_survive_a_restart(void **state)
 {
     struct story *story = *state;
@@ -290,19 +198,6 @@ static void counts_and_back_off_survive_a_restart(void **state)
     assert_int_equal(view.failures, 2);
     assert_int_equal(view.crashes, 1);
     assert_int_equal(view.due_us, due_us);
-}
-
-static void crash_counts_survive_a_restart(void **state)
-{
-    struct story *story = *state;
-    HELLO(story, A, .credit = 1);
-    PUT(story, "feed");
-    struct story_task task = story_take_task(story, A, "feed");
-    story_give_back_begun(story, A, &task);
-    task = story_take_task(story, A, "feed");
-    story_give_back_begun(story, A, &task);
-    story_crash(story);
-    assert_int_equal(story_view(story, "feed").crashes, 2);
 }
 
 static void what_a_record_has_crashed_survives_a_restart(void **state)
@@ -323,23 +218,16 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORY(the_back_off_doubles_from_a_second_to_an_hour),
-        STORY(a_failed_run_waits_longer_each_time_up_to_an_hour),
         STORY(the_back_off_grows_to_an_every_that_is_longer_than_an_hour),
-        STORY(the_back_off_goes_up_to_every_when_that_is_longer),
         STORY(a_time_named_by_a_retry_replaces_the_back_off),
         STORY(the_first_loss_is_ready_at_once_and_later_ones_back_off),
-        STORY(the_first_lost_lease_is_ready_at_once_and_later_ones_back_off),
         STORY(the_second_crash_waits_and_parts_a_batch),
         STORY(the_back_off_ends_at_an_hour_or_at_the_records_interval),
         STORY(a_record_that_backs_off_is_resumed_given_back_and_not_early),
-        STORY(the_jitter_is_the_same_in_every_run),
         STORY(the_jitter_parts_neighbours_and_is_the_same_in_every_run),
         STORY(jitter_parts_neighbours_and_is_the_same_in_every_run),
-        STORY(a_good_run_forgets_failures_and_crashes),
         STORY(an_ok_forgets_failures_crashes_and_the_error),
-        STORY(crashes_are_forgotten_at_the_next_ok_and_failures_with_them),
         STORY(counts_and_back_off_survive_a_restart),
-        STORY(crash_counts_survive_a_restart),
         STORY(what_a_record_has_crashed_survives_a_restart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,22 +39,6 @@ static void what_was_due_before_counts_as_leased_for_five_seconds_at_most(void *
     assert_false(scene_is_in_grace(story));
 }
 
-static void what_was_due_is_held_back_until_the_grace_is_over(void **state)
-{
-    struct story *story = *state;
-    struct story_task a, b;
-    scene_crash_with_two_leases(story, &a, &b);
-    assert_true(story_numbers(story, NULL).is_in_grace);
-    HELLO(story, C, .credit = 9);
-    EXPECT_RECORD(story, "due", RECORD_LEASED, 0);
-    story_pass_s(story, 4.9);
-    story_expect_no_task(story, C);
-    story_pass_s(story, 0.2);
-    assert_false(story_numbers(story, NULL).is_in_grace);
-    assert_int_equal(story_task_count(story, C), 3);
-    assert_int_equal(story_take_any(story, C).task.crashes, 0);
-}
-
 static void held_records_count_as_leased(void **state)
 {
     struct story *story = *state;
@@ -176,17 +160,6 @@ static void a_session_is_back_when_it_has_announced_all_its_leases(void **state)
     story_expect_no_task(story, A);
 }
 
-static void without_known_sessions_there_is_none(void **state)
-{
-    struct story *story = *state;
-    PUT(story, "feed");
-    story_crash(story);
-    assert_false(scene_is_in_grace(story));
-    EXPECT_RECORD(story, "feed", RECORD_READY, 0);
-    HELLO(story, A, .credit = 1);
-    story_take_task(story, A, "feed");
-}
-
 static void without_known_sessions_there_is_no_grace(void **state)
 {
     struct story *story = *state;
@@ -255,17 +228,6 @@ static void who_said_goodbye_or_was_lost_is_not_waited_for(void **state)
     story_pass_s(story, 3);
     story_crash(story);
     assert_false(scene_is_in_grace(story));
-}
-
-static void lost_sessions_are_not_waited_for(void **state)
-{
-    struct story *story = *state;
-    HELLO(story, A, .credit = 1);
-    story_be_silent(story, A);
-    story_pass_s(story, 15);
-    PUT(story, "feed");
-    story_crash(story);
-    assert_false(story_numbers(story, NULL).is_in_grace);
 }
 
 static void who_stayed_away_is_not_waited_for_at_the_next_restart(void **state)
@@ -357,19 +319,6 @@ static void a_take_waits_for_its_end(void **state)
     assert_int_equal(story->last[EFFECT_TAKEN].count, 1);
 }
 
-static void a_take_waits_for_the_end_of_the_grace(void **state)
-{
-    struct story *story = *state;
-    struct story_task a, b;
-    scene_crash_with_two_leases(story, &a, &b);
-    HELLO(story, C, .credit = 0);
-    EXPECT(STATUS_OK, TAKE(story, C, .max = 9, .wait_ms = 1000));
-    story_pass_s(story, 4);
-    assert_int_equal(story->last[EFFECT_TAKEN].request, 0);
-    story_pass_s(story, 1.1);
-    assert_int_equal(story->last[EFFECT_TAKEN].count, 3);
-}
-
 static void a_take_gets_what_is_let_go_when_the_grace_ends_early(void **state)
 {
     struct story *story = *state;
@@ -392,7 +341,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STORY(those_who_do_not_come_back_are_waited_for_once),
         STORY(what_was_due_before_counts_as_leased_for_five_seconds_at_most),
-        STORY(what_was_due_is_held_back_until_the_grace_is_over),
         STORY(held_records_count_as_leased),
         STORY(everything_else_goes_on_at_once),
         STORY(what_comes_due_after_the_restart_is_not_held_back),
@@ -400,20 +348,17 @@ int main(void)
         STORY(it_ends_when_all_known_sessions_are_back),
         STORY(the_grace_ends_when_all_known_sessions_are_back),
         STORY(a_session_is_back_when_it_has_announced_all_its_leases),
-        STORY(without_known_sessions_there_is_none),
         STORY(without_known_sessions_there_is_no_grace),
         STORY(a_client_without_credit_is_not_waited_for),
         STORY(a_client_is_waited_for_once_it_has_credit_or_took_a_record),
         STORY(a_session_without_credit_that_resumed_a_lease_is_waited_for),
         STORY(who_said_goodbye_or_was_lost_is_not_waited_for),
-        STORY(lost_sessions_are_not_waited_for),
         STORY(who_stayed_away_is_not_waited_for_at_the_next_restart),
         STORY(who_has_not_come_back_is_waited_for_again_after_a_second_crash),
         STORY(a_session_that_still_announces_when_the_grace_ends_is_known_after_the_next_crash),
         STORY(a_session_is_given_nothing_before_it_is_durable),
         STORY(a_take_is_served_when_its_session_is_durable),
         STORY(a_take_waits_for_its_end),
-        STORY(a_take_waits_for_the_end_of_the_grace),
         STORY(a_take_gets_what_is_let_go_when_the_grace_ends_early),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

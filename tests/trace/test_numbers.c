@@ -241,72 +241,8 @@ static void a_number_that_was_never_drawn_is_stale(void **state)
     EXPECT(STATUS_STALE, REPORT(story, A, &task, .in_s = 5));
 }
 
-/* --- the first of several ----------------------------------------------------------------------
+/* --- resumed, or not ---------------------------------------------------------------------------
  */
-
-/* A's lease ran out, B has the record now; then the broker begins again. */
-static void restart_with_two_holders(struct story *story, struct story_task *lower,
-                                     struct story_task *higher)
-{
-    *lower = lose_a_lease(story);
-    HELLO(story, B, .credit = 1);
-    *higher = story_take_task(story, B, "feed");
-    story_crash(story);
-}
-
-static void after_a_restart_the_higher_lease_wins_when_it_reports_first(void **state)
-{
-    struct story *story = *state;
-    struct story_task lower, higher;
-    restart_with_two_holders(story, &lower, &higher);
-    come_back(story, A);
-    come_back(story, B);
-    EXPECT(STATUS_OK, REPORT(story, B, &higher, .in_s = 10));
-    EXPECT(STATUS_STALE, REPORT(story, A, &lower, .in_s = 60));
-    EXPECT_RECORD(story, "feed", RECORD_WAITING, 11);
-}
-
-static void a_higher_lease_displaces_a_lower_one_when_both_are_resumed(void **state)
-{
-    struct story *story = *state;
-    struct story_task lower, higher;
-    restart_with_two_holders(story, &lower, &higher);
-    HELLO(story, A, .credit = 1, .resume = 1);
-    EXPECT(STATUS_OK, story_resume(story, A, &lower));
-    HELLO(story, B, .credit = 1, .resume = 1);
-    EXPECT(STATUS_OK, story_resume(story, B, &higher));
-    assert_int_equal(story->peers[A].cancelled, lower.task.name.lease);
-    EXPECT(STATUS_STALE, REPORT(story, A, &lower, .in_s = 60));
-    EXPECT(STATUS_OK, REPORT(story, B, &higher, .in_s = 10));
-    EXPECT_RECORD(story, "feed", RECORD_WAITING, 11);
-}
-
-static void a_lower_lease_is_not_resumed_beside_a_higher_one(void **state)
-{
-    struct story *story = *state;
-    struct story_task lower, higher;
-    restart_with_two_holders(story, &lower, &higher);
-    HELLO(story, B, .credit = 1, .resume = 1);
-    EXPECT(STATUS_OK, story_resume(story, B, &higher));
-    HELLO(story, A, .credit = 1, .resume = 1);
-    EXPECT(STATUS_STALE, story_resume(story, A, &lower));
-    story_goodbye(story, B);
-    EXPECT(STATUS_STALE, story_resume(story, A, &lower));
-    EXPECT(STATUS_STALE, REPORT(story, A, &lower, .in_s = 60));
-}
-
-static void a_lease_that_was_resumed_and_lost_is_the_highest_still(void **state)
-{
-    struct story *story = *state;
-    struct story_task lower, higher;
-    restart_with_two_holders(story, &lower, &higher);
-    HELLO(story, B, .lease_ms = 1000, .resume = 1);
-    EXPECT(STATUS_OK, story_resume(story, B, &higher));
-    story_pass_s(story, 1);
-    come_back(story, A);
-    EXPECT(STATUS_STALE, REPORT(story, A, &lower, .in_s = 60));
-    EXPECT(STATUS_OK, REPORT(story, B, &higher, .in_s = 60));
-}
 
 static void in_one_run_a_lost_lease_is_resumed_unless_another_came_after_it(void **state)
 {
@@ -459,10 +395,6 @@ int main(void)
         STORY(a_parked_record_is_unparked_by_a_late_report),
         STORY(numbers_never_repeat_across_crashes),
         STORY(a_number_that_was_never_drawn_is_stale),
-        STORY(after_a_restart_the_higher_lease_wins_when_it_reports_first),
-        STORY(a_higher_lease_displaces_a_lower_one_when_both_are_resumed),
-        STORY(a_lower_lease_is_not_resumed_beside_a_higher_one),
-        STORY(a_lease_that_was_resumed_and_lost_is_the_highest_still),
         STORY(in_one_run_a_lost_lease_is_resumed_unless_another_came_after_it),
         STORY(what_was_reported_changed_or_removed_is_not_resumed),
         STORY(losing_a_lease_its_crash_count_and_its_back_off_draw_no_number),

@@ -16,6 +16,9 @@ static void crash_with_two_holders(struct story *story, struct story_task *low,
     story_crash(story);
 }
 
+/* --- who wins ----------------------------------------------------------------------------------
+ */
+
 static void of_two_leases_the_higher_holds_the_record(void **state)
 {
     struct story *story = *state;
@@ -30,6 +33,48 @@ static void of_two_leases_the_higher_holds_the_record(void **state)
     EXPECT(STATUS_STALE, REPORT(story, A, &low, .in_s = 5));
     EXPECT(STATUS_OK, REPORT(story, B, &high, .in_s = 5));
 }
+
+static void after_a_restart_the_higher_lease_wins_when_it_reports_first(void **state)
+{
+    struct story *story = *state;
+    struct story_task low, high;
+    crash_with_two_holders(story, &low, &high);
+    HELLO(story, A, .credit = 0);
+    HELLO(story, B, .credit = 0);
+    EXPECT(STATUS_OK, REPORT(story, B, &high, .in_s = 10));
+    EXPECT(STATUS_STALE, REPORT(story, A, &low, .in_s = 60));
+    EXPECT_RECORD(story, "feed", RECORD_WAITING, 11);
+}
+
+static void a_lower_lease_is_not_resumed_beside_a_higher_one(void **state)
+{
+    struct story *story = *state;
+    struct story_task low, high;
+    crash_with_two_holders(story, &low, &high);
+    HELLO(story, B, .credit = 1, .resume = 1);
+    EXPECT(STATUS_OK, story_resume(story, B, &high));
+    HELLO(story, A, .credit = 1, .resume = 1);
+    EXPECT(STATUS_STALE, story_resume(story, A, &low));
+    story_goodbye(story, B);
+    EXPECT(STATUS_STALE, story_resume(story, A, &low));
+    EXPECT(STATUS_STALE, REPORT(story, A, &low, .in_s = 60));
+}
+
+static void a_lease_that_was_resumed_and_lost_is_the_highest_still(void **state)
+{
+    struct story *story = *state;
+    struct story_task low, high;
+    crash_with_two_holders(story, &low, &high);
+    HELLO(story, B, .lease_ms = 1000, .resume = 1);
+    EXPECT(STATUS_OK, story_resume(story, B, &high));
+    story_pass_s(story, 1);
+    HELLO(story, A, .credit = 0);
+    EXPECT(STATUS_STALE, REPORT(story, A, &low, .in_s = 60));
+    EXPECT(STATUS_OK, REPORT(story, B, &high, .in_s = 60));
+}
+
+/* --- lost again within the grace ---------------------------------------------------------------
+ */
 
 /* A is back first and gone again; C would take what it can get. */
 static void come_back_and_go(struct story *story, const struct story_task *low, bool is_counted)
@@ -140,6 +185,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORY(of_two_leases_the_higher_holds_the_record),
+        STORY(after_a_restart_the_higher_lease_wins_when_it_reports_first),
+        STORY(a_lower_lease_is_not_resumed_beside_a_higher_one),
+        STORY(a_lease_that_was_resumed_and_lost_is_the_highest_still),
         STORY(when_one_of_two_is_lost_in_the_grace_the_other_may_come_back),
         STORY(what_is_lost_in_the_grace_goes_to_others_when_it_is_over),
         STORY(a_back_off_begins_with_the_loss_and_is_waited_for_after_the_grace),

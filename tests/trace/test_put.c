@@ -75,16 +75,6 @@ static void a_put_on_a_waiting_record_keeps_its_due_unless_it_names_one(void **s
     scene_expect_payload(story, "k", "new");
 }
 
-static void a_put_moves_a_ready_record(void **state)
-{
-    struct story *story = *state;
-    PUT(story, "feed");
-    EXPECT(STATUS_CHANGED, PUT(story, "feed", .payload = "p"));
-    EXPECT_RECORD(story, "feed", RECORD_READY, 0);
-    EXPECT(STATUS_CHANGED, PUT(story, "feed", .in_s = 10));
-    EXPECT_RECORD(story, "feed", RECORD_WAITING, 10);
-}
-
 static void a_put_on_a_ready_record_keeps_its_due_unless_it_names_one(void **state)
 {
     struct story *story = *state;
@@ -110,21 +100,6 @@ static void a_put_on_a_parked_record_leaves_it_parked(void **state)
     EXPECT_RECORD(story, "k", RECORD_PARKED, 50);
 }
 
-static void a_parked_record_stays_parked(void **state)
-{
-    struct story *story = *state;
-    HELLO(story, A, .credit = 1);
-    PUT(story, "feed");
-    struct story_task task = story_take_task(story, A, "feed");
-    REPORT(story, A, &task, .outcome = OUTCOME_PARK);
-    EXPECT(STATUS_CHANGED, PUT(story, "feed", .payload = "p"));
-    EXPECT_RECORD(story, "feed", RECORD_PARKED, 0);
-    EXPECT(STATUS_CHANGED, PUT(story, "feed", .in_s = 10));
-    EXPECT_RECORD(story, "feed", RECORD_PARKED, 10);
-    story_pass_s(story, 20);
-    story_expect_no_task(story, A);
-}
-
 /* --- leased ----------------------------------------------------------------------------------- */
 
 static void a_put_on_a_leased_record_is_applied_with_its_report_and_wins(void **state)
@@ -143,18 +118,6 @@ static void a_put_on_a_leased_record_is_applied_with_its_report_and_wins(void **
     expect_fields(story, 0, 4, false, "put");
     story_expect_text(story_view(story, "feed").memo, "m");
     assert_int_equal(story_view(story, "feed").state, task.task.name.lease);
-}
-
-static void a_put_on_a_leased_record_is_applied_with_the_report_and_wins(void **state)
-{
-    struct story *story = *state;
-    struct story_task task = scene_make_leased(story, "k");
-    EXPECT(STATUS_PENDING, PUT(story, "k", .due_s = 50, .payload = "new"));
-    scene_expect_payload(story, "k", "old");
-    EXPECT(STATUS_OK, REPORT(story, A, &task, .in_s = 70, .payload = "worker's", .memo = "now"));
-    EXPECT_RECORD(story, "k", RECORD_WAITING, 50);
-    scene_expect_payload(story, "k", "new");
-    story_expect_text(story_view(story, "k").memo, "now");
 }
 
 static void what_is_pending_without_a_due_leaves_the_reports(void **state)
@@ -258,18 +221,6 @@ static void a_sync_on_a_leased_record_is_applied_with_the_report_and_wins(void *
 
 /* --- leased, and the lease is lost ------------------------------------------------------------ */
 
-static void a_put_on_a_leased_record_is_applied_when_the_lease_is_lost(void **state)
-{
-    struct story *story = *state;
-    struct story_task task = scene_make_leased(story, "k");
-    EXPECT(STATUS_PENDING, PUT(story, "k", .due_s = 90, .payload = "new"));
-    story_pass_s(story, 61);
-    EXPECT_RECORD(story, "k", RECORD_WAITING, 90);
-    scene_expect_payload(story, "k", "new");
-    EXPECT(STATUS_STALE, REPORT(story, A, &task, .in_s = 5));
-    EXPECT_RECORD(story, "k", RECORD_WAITING, 90);
-}
-
 static void
 what_is_pending_is_applied_when_the_lease_is_lost_and_the_late_report_is_stale(void **state)
 {
@@ -312,17 +263,6 @@ static void a_put_without_a_due_leaves_a_lost_record_ready_at_once(void **state)
 }
 
 /* --- leased, and the record would go ---------------------------------------------------------- */
-
-static void a_record_that_was_put_meanwhile_survives_the_reports_remove(void **state)
-{
-    struct story *story = *state;
-    HELLO(story, A, .credit = 1);
-    PUT(story, "feed");
-    struct story_task task = story_take_task(story, A, "feed");
-    EXPECT(STATUS_PENDING, PUT(story, "feed", .in_s = 30));
-    EXPECT(STATUS_OK, REPORT(story, A, &task, .outcome = OUTCOME_REMOVE));
-    EXPECT_RECORD(story, "feed", RECORD_WAITING, 30);
-}
 
 static void a_record_that_was_put_while_leased_outlives_remove(void **state)
 {
@@ -421,12 +361,9 @@ int main(void)
         STORY(every_and_group_can_be_cleared),
         STORY(a_put_moves_a_waiting_record),
         STORY(a_put_on_a_waiting_record_keeps_its_due_unless_it_names_one),
-        STORY(a_put_moves_a_ready_record),
         STORY(a_put_on_a_ready_record_keeps_its_due_unless_it_names_one),
         STORY(a_put_on_a_parked_record_leaves_it_parked),
-        STORY(a_parked_record_stays_parked),
         STORY(a_put_on_a_leased_record_is_applied_with_its_report_and_wins),
-        STORY(a_put_on_a_leased_record_is_applied_with_the_report_and_wins),
         STORY(what_is_pending_without_a_due_leaves_the_reports),
         STORY(a_put_on_a_leased_record_leaves_the_report_what_it_does_not_give),
         STORY(of_a_due_and_in_the_due_wins),
@@ -434,11 +371,9 @@ int main(void)
         STORY(a_pending_put_is_applied_to_a_record_that_its_report_parks),
         STORY(an_every_that_is_cleared_while_it_is_out_counts_once_more),
         STORY(a_sync_on_a_leased_record_is_applied_with_the_report_and_wins),
-        STORY(a_put_on_a_leased_record_is_applied_when_the_lease_is_lost),
         STORY(what_is_pending_is_applied_when_the_lease_is_lost_and_the_late_report_is_stale),
         STORY(what_is_pending_does_not_hide_a_crash),
         STORY(a_put_without_a_due_leaves_a_lost_record_ready_at_once),
-        STORY(a_record_that_was_put_meanwhile_survives_the_reports_remove),
         STORY(a_record_that_was_put_while_leased_outlives_remove),
         STORY(a_once_record_that_was_put_meanwhile_stays_due_now),
         STORY(a_once_record_that_was_put_while_leased_outlives_its_ok),

@@ -21,20 +21,6 @@ static void a_resumed_lease_keeps_its_number_and_nobody_else_gets_the_record(voi
     assert_int_equal(story_view(story, "feed").state, task.task.name.lease);
 }
 
-static void a_resumed_lease_keeps_its_number_and_its_record(void **state)
-{
-    struct story *story = *state;
-    struct story_task a, b;
-    scene_crash_with_two_leases(story, &a, &b);
-    HELLO(story, A, .credit = 1, .resume = 1);
-    EXPECT(STATUS_OK, story_resume(story, A, &a));
-    story_pass_s(story, 10);
-    EXPECT_RECORD(story, a.key, RECORD_LEASED, 0);
-    EXPECT(STATUS_OK, REPORT(story, A, &a, .in_s = 60));
-    EXPECT_RECORD(story, a.key, RECORD_WAITING, 70);
-    assert_int_equal(story_view(story, a.key).state, a.task.name.lease);
-}
-
 static void a_resumed_lease_runs_out_like_any_other(void **state)
 {
     struct story *story = *state;
@@ -290,19 +276,6 @@ static void a_put_on_a_held_record_is_applied_with_the_report_of_the_resumed_lea
     scene_expect_payload(story, "k", "new");
 }
 
-static void a_put_on_a_held_record_is_applied_when_the_grace_ends(void **state)
-{
-    struct story *story = *state;
-    struct story_task task = scene_make_held(story, "k");
-    EXPECT(STATUS_PENDING, PUT(story, "k", .due_s = 50, .payload = "new"));
-    story_pass_s(story, 5);
-    EXPECT_RECORD(story, "k", RECORD_WAITING, 50);
-    scene_expect_payload(story, "k", "new");
-    HELLO(story, A, .credit = 1, .resume = 1);
-    EXPECT(STATUS_STALE, story_resume(story, A, &task));
-    EXPECT(STATUS_STALE, REPORT(story, A, &task, .in_s = 5));
-}
-
 static void a_put_on_a_held_record_survives_another_crash(void **state)
 {
     struct story *story = *state;
@@ -317,19 +290,6 @@ static void a_put_on_a_held_record_survives_another_crash(void **state)
     EXPECT_RECORD(story, "k", RECORD_WAITING, 70);
     scene_expect_payload(story, "k", "new");
     story_expect_text(story_view(story, "k").group, "g");
-}
-
-static void a_held_record_that_is_removed_never_comes_back(void **state)
-{
-    struct story *story = *state;
-    struct story_task task = scene_make_held(story, "k");
-    EXPECT(STATUS_OK, story_remove(story, "k"));
-    assert_false(story_has(story, "k"));
-    HELLO(story, A, .credit = 1, .resume = 1);
-    EXPECT(STATUS_GONE, story_resume(story, A, &task));
-    EXPECT(STATUS_GONE, REPORT(story, A, &task, .in_s = 5));
-    story_pass_s(story, 10);
-    assert_int_equal(story_numbers(story, "q").records, 0);
 }
 
 static void run_now_on_a_held_record_takes_place_with_the_report(void **state)
@@ -352,14 +312,6 @@ static void run_now_on_a_held_record_takes_place_when_the_grace_ends(void **stat
     EXPECT_RECORD(story, "k", RECORD_READY, 5);
 }
 
-static void kick_is_refused_for_a_held_record(void **state)
-{
-    struct story *story = *state;
-    scene_make_held(story, "k");
-    EXPECT(STATUS_LEASED, story_kick(story, "k"));
-    EXPECT_RECORD(story, "k", RECORD_LEASED, 0);
-}
-
 static void a_parked_record_is_not_held(void **state)
 {
     struct story *story = *state;
@@ -377,7 +329,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORY(a_resumed_lease_keeps_its_number_and_nobody_else_gets_the_record),
-        STORY(a_resumed_lease_keeps_its_number_and_its_record),
         STORY(a_resumed_lease_runs_out_like_any_other),
         STORY(a_resumed_lease_lasts_as_long_as_the_new_hello_says),
         STORY(a_report_counts_during_the_grace_without_being_resumed),
@@ -395,12 +346,9 @@ int main(void)
         STORY(without_a_grace_what_was_pending_is_applied_at_once),
         STORY(what_is_held_is_removed_at_once_and_never_comes_back),
         STORY(a_put_on_a_held_record_is_applied_with_the_report_of_the_resumed_lease),
-        STORY(a_put_on_a_held_record_is_applied_when_the_grace_ends),
         STORY(a_put_on_a_held_record_survives_another_crash),
-        STORY(a_held_record_that_is_removed_never_comes_back),
         STORY(run_now_on_a_held_record_takes_place_with_the_report),
         STORY(run_now_on_a_held_record_takes_place_when_the_grace_ends),
-        STORY(kick_is_refused_for_a_held_record),
         STORY(a_parked_record_is_not_held),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
