@@ -327,14 +327,15 @@ enum status sched_load_row(struct sched *sched, const struct store_row *row, con
 /* --- the grace -------------------------------------------------------------------------------- */
 
 /* What was due before the restart may be out at a worker that lives; so may whatever has a change
- * pending. */
+ * pending, or was lost since its last good run: its due is that of its back-off, and one who had it
+ * may be at work still. */
 static void place_loaded(struct sched *sched, uint32_t slot, bool has_grace, struct moment now)
 {
     struct record *record = record_at(sched, slot);
     if (record->where != PLACE_NOWHERE)
         return;
-    bool is_due = (int64_t)record->due_us <= now.wall_us;
-    if (record->flags & FLAG_PENDING || (is_due && has_grace)) {
+    bool may_be_out = (int64_t)record->due_us <= now.wall_us || record->crashes;
+    if (record->flags & FLAG_PENDING || (may_be_out && has_grace)) {
         record_hold(sched, slot);
         return;
     }

@@ -8,7 +8,8 @@ static void forget_lease(struct model_record *record, struct moment now)
     record->lease = record->delivered = record->delivered_before = 0;
     record->changed_seal = record->numbered_seal = 0;
     record->is_unconfirmed = record->is_take = record->was_grantable = false;
-    record->is_held = record->exists && !record->is_parked && record->due_us <= now.wall_us;
+    record->is_held =
+        record->exists && !record->is_parked && (record->due_us <= now.wall_us || record->crashes);
 }
 
 /* A commit goes on after a restart if its marker was written, unless it had been carried out;

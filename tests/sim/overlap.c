@@ -188,10 +188,10 @@ void overlap_restart(struct sim *sim)
     for (uint32_t i = 0; i < sim->holding_end; i++) {
         struct holding *holding = &sim->holdings[i];
         const struct model_record *record = record_of(sim, holding);
-        /* Only what was due, or has a change pending, waits for those who may have it. */
+        /* Only what was due or lost, or has a change pending, waits for those who may have it. */
         holding->was_not_held =
-            record->is_parked ||
-            (record->due_us > sim->now.wall_us && !record->pending.is_given && !record->run_now);
+            record->is_parked || (record->due_us > sim->now.wall_us && !record->crashes &&
+                                  !record->pending.is_given && !record->run_now);
     }
 }
 

@@ -142,6 +142,23 @@ static void a_back_off_begins_with_the_loss_and_is_waited_for_after_the_grace(vo
     assert_int_equal(story_take_task(story, C, "feed").task.crashes, 2);
 }
 
+/* Its due is that of a back-off now, which is over before the grace is. */
+static void what_was_lost_is_held_at_the_next_restart_too(void **state)
+{
+    struct story *story = *state;
+    struct story_task low, high;
+    crash_with_two_holders(story, &low, &high);
+    come_back_and_go(story, &low, true);
+    assert_true(story_view(story, "feed").due_us > story->now.wall_us);
+    story_crash(story);
+    HELLO(story, C, .credit = 9);
+    story_pass_s(story, 2);
+    story_expect_no_task(story, C);
+    HELLO(story, B, .credit = 0, .resume = 1);
+    EXPECT(STATUS_OK, story_resume(story, B, &high));
+    EXPECT(STATUS_OK, REPORT(story, B, &high, .in_s = 60));
+}
+
 static void what_is_pending_stays_so_while_the_other_may_come_back(void **state)
 {
     struct story *story = *state;
@@ -191,6 +208,7 @@ int main(void)
         STORY(when_one_of_two_is_lost_in_the_grace_the_other_may_come_back),
         STORY(what_is_lost_in_the_grace_goes_to_others_when_it_is_over),
         STORY(a_back_off_begins_with_the_loss_and_is_waited_for_after_the_grace),
+        STORY(what_was_lost_is_held_at_the_next_restart_too),
         STORY(what_is_pending_stays_so_while_the_other_may_come_back),
         STORY(what_is_pending_is_applied_when_nobody_else_came),
         STORY(a_lease_of_this_run_that_is_lost_in_the_grace_waits_for_nobody),
