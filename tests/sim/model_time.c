@@ -291,6 +291,17 @@ static bool let_go_records(const struct model_step *step)
     return any;
 }
 
+/* A commit that waits for what it has put off lets all long work wait. */
+static bool is_commit_under_way(const struct model *model)
+{
+    for (uint32_t queue = 0; queue < MODEL_QUEUES; queue++) {
+        const struct model_sync *sync = &model->now.syncs[queue];
+        if (sync->is_committed && sched_sync_exists(model->core->sched, sync->generation))
+            return true;
+    }
+    return false;
+}
+
 /* Records held back since the restart are let go, in slices, when the grace is over. */
 void model_let_go(const struct model_step *step)
 {
@@ -300,7 +311,8 @@ void model_let_go(const struct model_step *step)
     if (model->in_grace && !is_routine)
         end_grace(step);
     bool any = let_go_records(step);
-    bool has_work = sched_has_work(model->core->sched) || model->is_work_put_off;
+    bool has_work =
+        sched_has_work(model->core->sched) || model->is_work_put_off || is_commit_under_way(model);
     bool is_going = any || has_work;
     if (model->has_held && !model->in_grace && !is_going)
         for (int i = 0; i < model->take_end;
