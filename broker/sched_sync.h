@@ -34,6 +34,7 @@ enum { PARTS_TOUCHED = 1, PARTS_ITEMS, PARTS_PRUNES, PARTS_END };
 enum {
     SYNC_PART_BYTES = 3500,    /* of a row that is spooled */
     SYNC_BATCH_RECORDS = 4096, /* carried out before the disk has taken them */
+    SYNC_BATCH_ROWS = 4096,    /* written or removed before that: they are copied in one turn */
     SYNC_SEGMENT_BITS = SEGMENT_BITS(17),
 };
 

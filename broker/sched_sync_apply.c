@@ -140,9 +140,14 @@ static bool apply_prune(struct sched *sched, struct sync *sync, struct effects *
     return true;
 }
 
+static bool rows_are_full(const struct sched *sched)
+{
+    return sched->rows->row_count >= SYNC_BATCH_ROWS;
+}
+
 bool sync_batch_is_full(const struct sched *sched)
 {
-    return sched->dirty_count[sched->parity] >= SYNC_BATCH_RECORDS;
+    return sched->dirty_count[sched->parity] >= SYNC_BATCH_RECORDS || rows_are_full(sched);
 }
 
 /* The new records. False: see sync_change_items; and so on. */
@@ -200,7 +205,7 @@ static bool clean_rows(struct sched *sched, struct sync *sync, uint32_t *budget)
         [PARTS_ITEMS] = SYNC_ITEMS,
         [PARTS_PRUNES] = SYNC_PRUNES,
     };
-    while (*budget && sync->clean_kind < PARTS_END) {
+    while (*budget && sync->clean_kind < PARTS_END && !rows_are_full(sched)) {
         if (sync->clean_kind == 0 || sync->clean_part >= sync->parts[sync->clean_kind]) {
             sync->clean_kind++;
             sync->clean_part = 0;
@@ -256,13 +261,13 @@ bool sync_has_work(const struct queue *queue)
 
 bool sync_waits(const struct sched *sched, const struct queue *queue)
 {
-    return queue->sync->phase == SYNC_APPLY && sync_batch_is_full(sched);
+    return queue->sync->phase == SYNC_APPLY ? sync_batch_is_full(sched) : rows_are_full(sched);
 }
 
 void sync_slice(struct sched *sched, struct queue *queue, uint32_t *budget, struct moment now,
                 struct effects *effects)
 {
-    if (sync_has_work(queue) && queue->sync->phase == SYNC_PLAN && *budget)
+    if (sync_has_work(queue) && queue->sync->phase == SYNC_PLAN && *budget && !rows_are_full(sched))
         plan(sched, queue, budget);
     if (sync_has_work(queue) && queue->sync->phase == SYNC_APPLY && *budget &&
         !sync_batch_is_full(sched))

@@ -338,11 +338,12 @@ static void new_keys_without_a_window_are_spread_over_their_every_or_due_now(voi
 }
 
 /* No turn after a line: what there is to check grows with each. */
-static void add_line(struct story *story, struct story_set *set, int number)
+static void add_line(struct story *story, struct story_set *set, int number, const char *payload)
 {
     char key[16];
     snprintf(key, sizeof(key), "k%d", number);
     struct put put = {.key = bytes_of(key),
+                      .payload = bytes_of(payload),
                       .due_us = TIME_US_NEVER,
                       .in_us = STORY_S(500),
                       .every_us = TIME_US_NEVER};
@@ -359,7 +360,7 @@ static void a_large_set_waits_for_the_next_seal_and_goes_on(void **state)
     struct story *story = *state;
     struct story_set set = scene_begin_set(story);
     for (int i = 0; i < LINES; i++)
-        add_line(story, &set, i);
+        add_line(story, &set, i, NULL);
     EXPECT(STATUS_OK, SYNC_COMMIT(story, CLIENT, &set, .unworked = true));
     assert_false(sched_waits_for_seal(story->sched));
     for (int i = 0; i < LINES / SLICE && sched_has_work(story->sched); i++)
@@ -371,6 +372,38 @@ static void a_large_set_waits_for_the_next_seal_and_goes_on(void **state)
     assert_false(sched_waits_for_seal(story->sched));
     for (int i = 0; i < LINES / SLICE; i++)
         story_work(story, SLICE);
+    assert_int_equal(story_numbers(story, "q").records, LINES);
+}
+
+static size_t removed_rows(const struct story *story)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < story->batch->row_count; i++)
+        count += story->batch->rows[i].remove;
+    return count;
+}
+
+/* What is sealed at once is copied in one turn: 200,000 rows of a set of 10 million took 13 ms. */
+static void what_a_large_set_spooled_is_removed_in_parts(void **state)
+{
+    enum { LINES = 10000, SLICE = 512, ROWS = LINES / 2, ROWS_MOST = 4096 };
+    static char payload[3000]; /* two are a row */
+    struct story *story = *state;
+    struct story_set set = scene_begin_set(story);
+    memset(payload, 'p', sizeof(payload) - 1);
+    for (int i = 0; i < LINES; i++)
+        add_line(story, &set, i, payload);
+    story_work(story, 0);
+    EXPECT(STATUS_OK, SYNC_COMMIT(story, CLIENT, &set, .unworked = true));
+    size_t removed = 0;
+    while (sched_has_work(story->sched)) {
+        while (sched_has_work(story->sched))
+            story_step(story, &(struct event){.kind = EVENT_WORK, .budget = SLICE});
+        story_work(story, 0); /* to disk */
+        assert_in_range(removed_rows(story), 0, ROWS_MOST);
+        removed += removed_rows(story);
+    }
+    assert_in_range(removed, ROWS, ROWS + 10);
     assert_int_equal(story_numbers(story, "q").records, LINES);
 }
 
@@ -397,6 +430,7 @@ int main(void)
         STORY(new_keys_are_spread_over_their_every_when_no_window_is_given),
         STORY(new_keys_without_a_window_are_spread_over_their_every_or_due_now),
         STORY_WITH_MEMORY(a_large_set_waits_for_the_next_seal_and_goes_on),
+        STORY_WITH_MEMORY(what_a_large_set_spooled_is_removed_in_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
