@@ -14,21 +14,7 @@
 
 #include "test_store_help.h"
 
-static char directory[HELP_PATH_BYTES];
-
-static int make_directory(void **state)
-{
-    (void)state;
-    help_directory(directory);
-    return 0;
-}
-
-static int remove_directory(void **state)
-{
-    (void)state;
-    help_remove(directory);
-    return 0;
-}
+static const char *const directory = help_own_directory;
 
 /* --- visits as text -------------------------------------------------------------------------- */
 
@@ -449,7 +435,7 @@ static void the_memory_store_is_done_at_once_and_new_each_time(void **state)
 
 int main(void)
 {
-#define STORE_TEST(test) cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
+#define STORE_TEST(test) cmocka_unit_test_setup_teardown(test, help_make_own, help_remove_own)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_batch_gives_back_what_a_burst_took_and_no_more),
         STORE_TEST(rows_of_all_tables_come_back_in_the_order_of_a_load),

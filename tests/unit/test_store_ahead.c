@@ -25,21 +25,7 @@ enum {
     TEXT_BYTES = 4096,
 };
 
-static char directory[HELP_PATH_BYTES];
-
-static int make_directory(void **state)
-{
-    (void)state;
-    help_directory(directory);
-    return 0;
-}
-
-static int remove_directory(void **state)
-{
-    (void)state;
-    help_remove(directory);
-    return 0;
-}
+static const char *const directory = help_own_directory;
 
 /* --- batches --------------------------------------------------------------------------------- */
 
@@ -251,7 +237,7 @@ static void a_store_with_half_a_batch_goes_on_with_another_in_its_place(void **s
     expect_salvaged(9);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make_directory, remove_directory)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, help_make_own, help_remove_own)
 
 int main(void)
 {

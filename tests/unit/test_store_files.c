@@ -20,22 +20,8 @@
 #include "store_lmdb.h"
 #include "test_store_help.h"
 
-static char directory[HELP_PATH_BYTES];
+static const char *const directory = help_own_directory;
 static char difference[STORE_WHY_BYTES + 64];
-
-static int make_directory(void **state)
-{
-    (void)state;
-    help_directory(directory);
-    return 0;
-}
-
-static int remove_directory(void **state)
-{
-    (void)state;
-    help_remove(directory);
-    return 0;
-}
 
 static void commit_model(struct store *store, struct store_fence *fence, struct model *model,
                          int batches)
@@ -408,7 +394,7 @@ static void a_reserve_of_another_size_is_made_anew(void **state)
 
 int main(void)
 {
-#define STORE_TEST(test) cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
+#define STORE_TEST(test) cmocka_unit_test_setup_teardown(test, help_make_own, help_remove_own)
     const struct CMUnitTest tests[] = {
         STORE_TEST(a_backup_has_the_content_and_an_identity_of_its_own),
         STORE_TEST(a_backup_beside_commits_and_checkpoints_is_one_moment_of_them),

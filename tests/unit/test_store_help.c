@@ -18,6 +18,22 @@
 /* Of gcc's library for counting, which is there in a build for coverage. */
 extern void __gcov_dump(void) __attribute__((weak));
 
+char help_own_directory[HELP_PATH_BYTES];
+
+int help_make_own(void **state)
+{
+    (void)state;
+    help_directory(help_own_directory);
+    return 0;
+}
+
+int help_remove_own(void **state)
+{
+    (void)state;
+    help_remove(help_own_directory);
+    return 0;
+}
+
 _Noreturn void help_end_child(int exit_status)
 {
     if (__gcov_dump)

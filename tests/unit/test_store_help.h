@@ -18,6 +18,11 @@ void help_directory(char path[HELP_PATH_BYTES]);
 /* With all that is in it, and the temporary one around it. */
 void help_remove(const char *path);
 
+/* One of a test's own: what is to be set up before it and torn down after it. */
+extern char help_own_directory[HELP_PATH_BYTES];
+int help_make_own(void **state);
+int help_remove_own(void **state);
+
 /* Ends a child that was forked. Nothing is done that a process does at its end, but the branches
  * that it took are counted where they are counted at all. */
 _Noreturn void help_end_child(int exit_status);

@@ -19,21 +19,7 @@
 
 #include "test_store_help.h"
 
-static char directory[HELP_PATH_BYTES];
-
-static int make_directory(void **state)
-{
-    (void)state;
-    help_directory(directory);
-    return 0;
-}
-
-static int remove_directory(void **state)
-{
-    (void)state;
-    help_remove(directory);
-    return 0;
-}
+static const char *const directory = help_own_directory;
 
 static void add_record(struct store_batch *batch, uint64_t number, const void *body, size_t count)
 {
@@ -250,7 +236,7 @@ static void a_new_store_on_a_disk_without_a_block_is_refused(void **state)
 
 int main(void)
 {
-#define STORE_TEST(test) cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
+#define STORE_TEST(test) cmocka_unit_test_setup_teardown(test, help_make_own, help_remove_own)
     const struct CMUnitTest tests[] = {
         STORE_TEST(health_counts_commits_and_bytes),
         STORE_TEST(a_batch_that_does_not_fit_waits_and_is_done_when_there_is_room),
