@@ -21,13 +21,10 @@ static const char *start(struct everdue_client *client)
         .queue_count = client->queue_count,
     };
     enum status status = exchange_new(&client->exchange, &options);
-    if (status == STATUS_BAD_FIELD)
-        return "the endpoint or a key is none";
-    if (client->curve_key_file && status == STATUS_DENIED)
-        return "the key is no secret: others than its owner can read its file; chmod 600";
-    if (client->curve_key_file && status == STATUS_IO)
-        return "the file of the key cannot be read";
-    return status ? status_text(status) : NULL;
+    if (!status)
+        return NULL;
+    const char *wrong = link_check(&options.link);
+    return wrong ? wrong : status == STATUS_BAD_FIELD ? "not an endpoint" : status_text(status);
 }
 
 static void client_free(struct everdue_client *client)

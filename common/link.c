@@ -239,18 +239,49 @@ static bool ends_with_port(const char *endpoint)
     return port > 0 && port < 65536;
 }
 
-static bool is_endpoint(const char *endpoint)
+const char *link_check_endpoint(const char *endpoint)
 {
-    if (!endpoint)
-        return false;
-    return begins_with(endpoint, "ipc://") ||
-           (begins_with(endpoint, "tcp://") && ends_with_port(endpoint));
+    bool is_good = endpoint && (begins_with(endpoint, "ipc://") ||
+                                (begins_with(endpoint, "tcp://") && ends_with_port(endpoint)));
+    return is_good ? NULL : "not an endpoint; write tcp://HOST:PORT or ipc://PATH";
+}
+
+static const char *check_pair(const char *file)
+{
+    struct certificate own;
+    enum status status = certificate_read(&own, file);
+    explicit_bzero(&own, sizeof(own));
+    switch ((int)status) {
+    case STATUS_OK:
+        return NULL;
+    case STATUS_IO:
+        return "the file of the key (curve-key) cannot be read";
+    case STATUS_DENIED:
+        return "the key is no secret: others than its owner can read its file; chmod 600";
+    default:
+        return "the file of the key (curve-key) holds no pair of keys; everdue keygen makes one";
+    }
+}
+
+const char *link_check(const struct link_options *options)
+{
+    uint8_t key[CURVE_KEY_BYTES];
+    const char *wrong = link_check_endpoint(options->endpoint);
+    if (wrong)
+        return wrong;
+    if (!options->curve_server_key)
+        return options->curve_key_file ? "curve-key needs the broker's public key (curve-server)"
+                                       : NULL;
+    if (!certificate_public_key(key, options->curve_server_key))
+        return "the broker's public key (curve-server) is neither forty characters of Z85 nor a "
+               "file that begins with them (FILE.pub)";
+    return options->curve_key_file ? check_pair(options->curve_key_file) : NULL;
 }
 
 enum status link_new(struct link **link, const struct link_options *options)
 {
     *link = NULL;
-    if (!is_endpoint(options->endpoint))
+    if (link_check_endpoint(options->endpoint))
         return STATUS_BAD_FIELD;
     seed_once();
     struct link *self = calloc(1, sizeof(*self));

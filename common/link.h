@@ -33,6 +33,13 @@ struct link_options {
  * program that links us may use czmq in its own way.) */
 void link_setup(void);
 
+/* What is wrong with an endpoint, or NULL: tcp://HOST:PORT and ipc://PATH are good. */
+const char *link_check_endpoint(const char *endpoint);
+
+/* What is wrong with the options, or NULL, in words for who wrote them; reads the files of the
+ * keys. What it finds nothing wrong with link_new may still refuse: a host that cannot be one. */
+const char *link_check(const struct link_options *options);
+
 /* Opens the socket; the options are copied. BAD_FIELD: not an endpoint of tcp or ipc, or not a key.
  * IO: the key file cannot be read, or there are no descriptors left. DENIED: others can read it. */
 enum status link_new(struct link **link, const struct link_options *options);

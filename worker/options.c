@@ -1,6 +1,9 @@
 #include "options.h"
 
+#include "bytes.h"
 #include "cpus.h"
+#include "everdue/types.h"
+#include "link.h"
 #include "moment.h"
 #include "quantity.h"
 #include "version.h"
@@ -67,7 +70,8 @@ static const struct argp_option flags[] = {
      "The broker; may be repeated (default tcp://127.0.0.1:7790) *", 1},
     {"queue", OPTION_QUEUE, "Q", 0, "Queue to work on; may be repeated (default: default) *", 1},
     {"curve-key", OPTION_CURVE_KEY, "FILE", 0, "This worker's CURVE key *", 1},
-    {"curve-server", OPTION_CURVE_SERVER, "KEY", 0, "The broker's public CURVE key *", 1},
+    {"curve-server", OPTION_CURVE_SERVER, "KEY", 0,
+     "The broker's public CURVE key, or its file FILE.pub *", 1},
     {NULL, 0, NULL, 0, "How much at once:", 2},
     {"workers", OPTION_WORKERS, "N", 0,
      "Processes: a number, auto (CPUs usable, 16 at most) or 4x (4 a CPU); default auto *", 2},
@@ -153,7 +157,14 @@ static const char *add_item(struct option_list *list, const char *item)
         return "too many";
     list->items[list->count++] = item;
     list->items[list->count] = NULL;
-    return NULL;
+    return list->check(item);
+}
+
+static const char *check_queue(const char *name)
+{
+    return bytes_are_queue_name(bytes_of(name))
+               ? NULL
+               : "no name of a queue: 1 to 64 letters, digits, '.', '_', '-'";
 }
 
 static const char *read_words(struct options *options, int key, const char *value)
@@ -400,7 +411,9 @@ static const char *resolve_handler(struct parse *parse)
     }
     if ((options->curve_key_file == NULL) != (options->curve_server_key == NULL))
         return "--curve-key and --curve-server belong together";
-    return NULL;
+    return link_check(&(struct link_options){.endpoint = EVERDUE_ENDPOINT,
+                                             .curve_server_key = options->curve_server_key,
+                                             .curve_key_file = options->curve_key_file});
 }
 
 static void print_version(FILE *stream, struct argp_state *state)
@@ -414,8 +427,8 @@ void options_init(struct options *options)
     static char *no_arguments[] = {NULL};
 
     *options = (struct options){
-        .brokers = {.count_max = BROKERS_MAX},
-        .queues = {.count_max = SESSION_QUEUES_MAX},
+        .brokers = {.count_max = BROKERS_MAX, .check = link_check_endpoint},
+        .queues = {.count_max = SESSION_QUEUES_MAX, .check = check_queue},
         .processes = 1,
         .cpus = 1,
         .processes_max = PROCESSES_MAX_DEFAULT,

@@ -28,6 +28,7 @@ enum exit_map { EXIT_MAP_SYSEXITS, EXIT_MAP_NAGIOS };
 
 /* Texts that were named more than once, terminated by NULL. */
 struct option_list {
+    const char *(*check)(const char *item); /* what is wrong with an item, or NULL */
     const char *items[SESSION_QUEUES_MAX + 1];
     size_t count;
     size_t count_max;

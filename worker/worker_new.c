@@ -96,13 +96,17 @@ static enum status start(struct everdue_worker *worker,
     return agent_start(&worker->agent, &agent_options, &worker->mailbox);
 }
 
-static const char *why_not(enum status status)
+static const char *why_not(const struct everdue_worker *worker, enum status status)
 {
+    const struct link_options link = {.endpoint = worker->endpoint,
+                                      .curve_server_key = worker->curve_server_key,
+                                      .curve_key_file = worker->curve_key_file};
+    const char *wrong = link_check(&link);
+    if (wrong)
+        return wrong;
     switch ((int)status) {
     case STATUS_BAD_FIELD:
-        return "the endpoint or a key is none";
-    case STATUS_DENIED:
-        return "the key is no secret: others than its owner can read its file; chmod 600";
+        return "not an endpoint";
     case STATUS_NO_MEMORY:
         return "no memory or no thread";
     default:
@@ -134,7 +138,7 @@ struct everdue_worker *everdue_worker_new(const struct everdue_worker_options *o
     enum status status = start(worker, options);
     if (status) {
         mailbox_release(&worker->mailbox);
-        return fail(worker, why, why_not(status));
+        return fail(worker, why, why_not(worker, status));
     }
     return worker;
 }

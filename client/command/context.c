@@ -14,7 +14,7 @@
 #include "status.h"
 #include "bytes.h"
 
-enum { TIMEOUT_MS = 3000 };
+enum { TIMEOUT_MS = 3000, SAID_BYTES = 80 };
 
 void context_init(struct context *context)
 {
@@ -51,7 +51,7 @@ static const struct argp_option options[] = {
     {"output", 'o', "FORMAT", 0, "text, json or jsonl (JSON lines)", 0},
     {"curve-key", OPTION_CURVE_KEY, "FILE", 0, "This side's key pair ($EVERDUE_CURVE_KEY)", 0},
     {"curve-server", OPTION_CURVE_SERVER, "KEY", 0,
-     "The broker's public key, Z85 ($EVERDUE_CURVE_SERVER)", 0},
+     "The broker's public key, or its file FILE.pub ($EVERDUE_CURVE_SERVER)", 0},
     {"broker", OPTION_BROKER, "ENDPOINT", OPTION_HIDDEN, NULL, 0},
     {0},
 };
@@ -85,6 +85,11 @@ static const struct argp_option queue_options[] = {
     {0},
 };
 
+static const struct argp_option queue_or_all_options[] = {
+    {"queue", 'q', "QUEUE", 0, "Of this queue only (all)", 0},
+    {0},
+};
+
 static error_t parse_queue(int key, char *argument, struct argp_state *state)
 {
     struct context *context = state->input;
@@ -96,9 +101,13 @@ static error_t parse_queue(int key, char *argument, struct argp_state *state)
 
 const struct argp context_argp = {options, parse, NULL, NULL, NULL, NULL, NULL};
 static const struct argp queue_argp = {queue_options, parse_queue, NULL, NULL, NULL, NULL, NULL};
+static const struct argp queue_or_all_argp = {
+    queue_or_all_options, parse_queue, NULL, NULL, NULL, NULL, NULL};
 const struct argp_child context_children[] = {{&context_argp, 0, "Everywhere:", 10}, {0}};
 const struct argp_child context_queue_children[] = {
     {&queue_argp, 0, NULL, 0}, {&context_argp, 0, "Everywhere:", 10}, {0}};
+const struct argp_child context_queue_or_all_children[] = {
+    {&queue_or_all_argp, 0, NULL, 0}, {&context_argp, 0, "Everywhere:", 10}, {0}};
 
 void context_give(struct argp_state *state, struct context *context)
 {
@@ -146,12 +155,41 @@ const char *context_queue_name(struct argp_state *state, const char *text)
 struct everdue_bytes context_key(struct argp_state *state, const char *text)
 {
     if (!bytes_are_key(bytes_of(text)))
-        argp_error(state, "\"%s\" is no key: 1 to 1,024 bytes of UTF-8 without control characters",
-                   text);
+        argp_error(state,
+                   "\"%.*s%s\" is no key: 1 to 1,024 bytes of UTF-8 without control characters",
+                   SAID_BYTES, text, strlen(text) > SAID_BYTES ? "..." : "");
     return everdue_text(text);
 }
 
 /* --- the broker ------------------------------------------------------------------------------- */
+
+int context_fail_key(const char *file, int status)
+{
+    context_say("%s: %s", file,
+                status == STATUS_IO       ? strerror(errno)
+                : status == STATUS_DENIED ? "others than its owner can read it: the secret in it "
+                                            "is none. Make another key, or chmod 600"
+                                          : "holds no pair of keys; everdue keygen makes one");
+    return status == STATUS_IO ? EX_NOINPUT : status == STATUS_DENIED ? EX_NOPERM : EX_DATAERR;
+}
+
+/* 0, or the exit code, having said which of the keys is none. */
+static int check_keys(const struct context *context)
+{
+    uint8_t key[CURVE_KEY_BYTES];
+    struct certificate own;
+    if (context->curve_server_key && !certificate_public_key(key, context->curve_server_key)) {
+        context_say("--curve-server %s: neither a key of forty characters nor a file that begins "
+                    "with one (FILE.pub)",
+                    context->curve_server_key);
+        return EX_USAGE;
+    }
+    if (!context->curve_key_file)
+        return 0;
+    enum status status = certificate_read(&own, context->curve_key_file);
+    explicit_bzero(&own, sizeof(own));
+    return status ? context_fail_key(context->curve_key_file, status) : 0;
+}
 
 int context_open(struct context *context, const char *const *queues)
 {
@@ -163,14 +201,9 @@ int context_open(struct context *context, const char *const *queues)
         .curve_key_file = context->curve_key_file,
     };
     const char *why = NULL;
-    struct certificate certificate;
-    if (context->curve_key_file &&
-        certificate_read(&certificate, context->curve_key_file) == STATUS_DENIED) {
-        context_say("%s: the key is no secret: others than its owner can read it; chmod 600",
-                    context->curve_key_file);
-        return EX_NOPERM;
-    }
-    explicit_bzero(&certificate, sizeof(certificate));
+    int code = check_keys(context);
+    if (code)
+        return code;
     context->client = everdue_client_new(&client_options, &why);
     if (context->client)
         return 0;

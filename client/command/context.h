@@ -36,9 +36,10 @@ const char *context_queue(const struct context *context);
 
 /* --- flags ------------------------------------------------------------------------------------ */
 
-/* -e, -o; and with -q. Their input is the context. */
+/* -e, -o; and with -q, whose default is "default", or all queues. Their input is the context. */
 extern const struct argp_child context_children[];
 extern const struct argp_child context_queue_children[];
+extern const struct argp_child context_queue_or_all_children[];
 extern const struct argp context_argp;
 
 /* In ARGP_KEY_INIT: hand the context to the children. */
@@ -68,6 +69,10 @@ void context_set_wait(struct context *context, int64_t wait_us);
 
 /* Says that `what` came to a negative status, and returns the exit code. */
 int context_fail(struct context *context, int status, const char *what);
+
+/* Says why a file of a pair of keys cannot be used (certificate_read's status; of IO, errno too),
+ * and returns the exit code. */
+int context_fail_key(const char *file, int status);
 
 /* The exit code of a status; 0 for those that are successes. */
 int context_exit_code(int status);

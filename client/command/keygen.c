@@ -79,13 +79,7 @@ static int show_key(const struct keygen_input *input)
         print_key(input->context, text);
         return 0;
     }
-    context_say("%s: %s", input->file,
-                status == STATUS_IO ? strerror(errno)
-                : status == STATUS_DENIED
-                    ? "others than its owner can read it: the secret in it is "
-                      "none. Make another key, or chmod 600"
-                    : "holds no pair of keys; everdue keygen makes one");
-    return status == STATUS_IO ? EX_NOINPUT : status == STATUS_DENIED ? EX_NOPERM : EX_DATAERR;
+    return context_fail_key(input->file, status);
 }
 
 /* A new file with this text and mode, never one that is there or behind a link. 0, or an errno. */

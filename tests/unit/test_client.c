@@ -321,7 +321,13 @@ static void bad_options_are_refused_with_a_text(void **state)
     const char *why = NULL;
     const struct everdue_client_options no_endpoint = {.endpoint = "nonsense"};
     assert_null(everdue_client_new(&no_endpoint, &why));
-    assert_non_null(why);
+    assert_string_equal(why, "not an endpoint; write tcp://HOST:PORT or ipc://PATH");
+    const struct everdue_client_options no_key = {.curve_server_key = "/nonexistent.pub"};
+    assert_null(everdue_client_new(&no_key, &why));
+    assert_non_null(strstr(why, "curve-server"));
+    const struct everdue_client_options half = {.curve_key_file = "/nonexistent"};
+    assert_null(everdue_client_new(&half, &why));
+    assert_non_null(strstr(why, "curve-key needs"));
     const struct everdue_client_options no_queue = {.queues = (const char *const[]){"a b", NULL}};
     assert_null(everdue_client_new(&no_queue, &why));
     assert_string_equal(why, "a queue's name is 1 to 64 of A-Z a-z 0-9 . _ -");

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -75,7 +76,7 @@ static void all_flags_are_read(void **state)
         PARSE("--broker tcp://a:1 --broker ipc://b --queue q --queue r -n 3 --credit 9 "
               "--every 1h30m --lease 30s --timeout 2m --stop-timeout 1s --name n "
               "--heartbeat 1s --stdin task --exit-map nagios --log-format json "
-              "--log-level debug --curve-key k --curve-server s -- c -n 4 -- {key}"),
+              "--log-level debug -- c -n 4 -- {key}"),
         0);
     assert_int_equal(options.brokers.count, 2);
     assert_string_equal(options.brokers.items[1], "ipc://b");
@@ -94,6 +95,31 @@ static void all_flags_are_read(void **state)
     assert_int_equal(options.log_level, LOG_DEBUG);
     assert_int_equal(options.argument_count, 5);
     assert_string_equal(options.arguments[3], "--");
+}
+
+#define KEY "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
+
+static void keys_are_looked_at_before_anything_starts(void **state)
+{
+    char path[] = "/tmp/everdue-test-XXXXXX";
+    char line[256];
+    int file = mkstemp(path);
+    (void)state;
+    assert_true(file >= 0);
+    assert_true(
+        dprintf(file, "curve\n    public-key = \"%s\"\n    secret-key = \"%s\"\n", KEY, KEY) > 0);
+    close(file);
+    snprintf(line, sizeof line, "everdue-worker --curve-key %s --curve-server %s -- c", path, KEY);
+    assert_int_equal(parse(line), 0);
+    assert_string_equal(options.curve_key_file, path);
+    assert_string_equal(options.curve_server_key, KEY);
+    snprintf(line, sizeof line, "--curve-key %s --curve-server %sx -- c", path, KEY);
+    assert_int_equal(parse_code(line), EX_USAGE);
+    assert_int_equal(chmod(path, 0644), 0);
+    snprintf(line, sizeof line, "--curve-key %s --curve-server %s -- c", path, KEY);
+    assert_int_equal(parse_code(line), EX_USAGE);
+    unlink(path);
+    assert_int_equal(parse_code(line), EX_USAGE);
 }
 
 static void the_command_needs_no_dashes_and_keeps_its_own_flags(void **state)
@@ -201,6 +227,10 @@ static void what_makes_no_sense_is_refused_with_64(void **state)
         "--pipe -- cat {key}",
         "-- {key}",
         "--curve-key k -- true",
+        "--broker 127.0.0.1:7790 -- true",
+        "--broker tcp://127.0.0.1 -- true",
+        "--queue feeds,hosts -- true",
+        "--curve-key /nonexistent --curve-server /nonexistent.pub -- true",
     };
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         if (parse_code(lines[i]) != EX_USAGE)
@@ -221,6 +251,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything_has_its_default),
         cmocka_unit_test(all_flags_are_read),
+        cmocka_unit_test(keys_are_looked_at_before_anything_starts),
         cmocka_unit_test(the_command_needs_no_dashes_and_keeps_its_own_flags),
         cmocka_unit_test(the_default_credit_goes_by_the_handler),
         cmocka_unit_test(a_flag_outranks_a_variable_and_that_the_default),
