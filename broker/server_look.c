@@ -179,7 +179,7 @@ static void add_sync(struct map *map, const struct server *server, uint32_t queu
     int64_t began_us = view.began_mono_us ? view.began_mono_us : server->started.mono_us;
     int64_t heard_us = view.is_open ? view.heard_mono_us : server->now.mono_us;
     add_text(map, "sync", bytes_of(!is_there ? "" : view.is_open ? "open" : "carried out"));
-    add_text(map, "sync_by", view.holder);
+    add_text(map, "sync_by", view.holder.data ? view.holder : bytes_of(""));
     add_number(map, "sync_age_s", is_there ? (server->now.mono_us - began_us) / US_PER_S : 0);
     add_number(map, "sync_idle_s", (server->now.mono_us - heard_us) / US_PER_S);
 }

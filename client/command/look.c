@@ -75,9 +75,13 @@ static bool print_stats(const struct everdue_value *values, size_t count, void *
 
 int command_stats(struct context *context, int argc, char **argv)
 {
-    static const struct argp argp = {
-        NULL, parse, "", "Show all counters, of one queue with --queue.", context_queue_children,
-        NULL, NULL};
+    static const struct argp argp = {NULL,
+                                     parse,
+                                     "",
+                                     "Show all counters, of one queue with --queue.",
+                                     context_queue_or_all_children,
+                                     NULL,
+                                     NULL};
     struct look_input input = {.context = context, .interval_us = 1000000};
     argp_parse(&argp, argc, argv, 0, NULL, &input);
     int code = context_open(context, NULL);
@@ -161,7 +165,7 @@ int command_stat(struct context *context, int argc, char **argv)
                                      "[SECONDS [COUNT]]",
                                      "Print a line every SECONDS (1), with rates since the one "
                                      "before; COUNT of them, or until Ctrl-C.",
-                                     context_queue_children,
+                                     context_queue_or_all_children,
                                      NULL,
                                      NULL};
     struct look_input input = {.context = context, .interval_us = 1000000, .arguments_max = 2};
@@ -186,79 +190,107 @@ int command_stat(struct context *context, int argc, char **argv)
 
 /* --- workers and queues ----------------------------------------------------------------------- */
 
-enum { COLUMNS_MAX = 24, COLUMN_NAME_BYTES = 64 };
+/* A column of a table: a member of the broker's rows. A row without it leaves the cell empty, and
+ * what is not named here is in JSON only: a broker of another version may add members. */
+struct look_column {
+    const char *member; /* NULL: behind the last */
+    struct output_column head;
+};
 
-/* A table whose columns are the names of the first row; in a queue's without the totals, which
- * `stats --queue` has and which would not fit on a screen. */
+enum { COLUMNS_MAX = 18 };
+
+static const struct look_column worker_columns[COLUMNS_MAX + 1] = {
+    {"name", {"NAME", false}},
+    {"queues", {"QUEUES", false}},
+    {"credit", {"CREDIT", true}},
+    {"in_flight", {"IN_FLIGHT", true}},
+    {"announcing", {"ANNOUNCING", true}},
+    {"suspect", {"SUSPECT", true}},
+    {"seen_ms", {"SEEN", true}},
+    {"connected_s", {"CONNECTED", true}},
+    {"reports_ok_total", {"OK", true}},
+    {"reports_failed_total", {"FAILED", true}},
+};
+
+static const struct look_column queue_columns[COLUMNS_MAX + 1] = {
+    {"name", {"NAME", false}},
+    {"paused", {"PAUSED", true}},
+    {"records", {"RECORDS", true}},
+    {"waiting", {"WAITING", true}},
+    {"ready", {"READY", true}},
+    {"leased", {"LEASED", true}},
+    {"parked", {"PARKED", true}},
+    {"workers", {"WORKERS", true}},
+    {"credit", {"CREDIT", true}},
+    {"head_lateness_us", {"HEAD", true}},
+    {"lateness_p50_us", {"P50", true}},
+    {"lateness_p99_us", {"P99", true}},
+    {"lateness_max_us", {"MAX", true}},
+    {"sync", {"SYNC", false}},
+    {"sync_by", {"SYNC_BY", false}},
+    {"sync_age_s", {"SYNC_AGE", true}},
+    {"sync_idle_s", {"SYNC_IDLE", true}},
+};
+
 struct rows_printer {
     const struct context *context;
-    bool hides_totals;
+    const struct look_column *columns;
     struct output_list list;
-    struct output_table *table;
-    char names[COLUMNS_MAX][COLUMN_NAME_BYTES];
-    size_t columns;
+    struct output_table *table; /* from the first row on: of none there is nothing to see */
     bool failed;
 };
 
-static bool is_shown(const struct rows_printer *printer, const struct everdue_value *value)
+static size_t count_columns(const struct look_column *columns)
 {
-    static const char end[] = "_total";
-    size_t count = sizeof(end) - 1;
-    return !printer->hides_totals || value->name.count < count ||
-           memcmp((const char *)value->name.data + value->name.count - count, end, count) != 0;
+    size_t count = 0;
+    while (columns[count].member)
+        count++;
+    return count;
 }
 
-static void begin_table(struct rows_printer *printer, const struct everdue_value *values,
-                        size_t count)
+static void begin_table(struct rows_printer *printer)
 {
-    struct output_column columns[COLUMNS_MAX];
-    for (size_t i = 0; i < count && printer->columns < COLUMNS_MAX; i++) {
-        char *name = printer->names[printer->columns];
-        if (!is_shown(printer, &values[i]))
-            continue;
-        snprintf(name, COLUMN_NAME_BYTES, "%.*s", (int)values[i].name.count,
-                 (const char *)values[i].name.data);
-        for (char *letter = name; *letter; letter++)
-            if (*letter >= 'a' && *letter <= 'z')
-                *letter = (char)(*letter - 'a' + 'A');
-        columns[printer->columns++] = (struct output_column){name, !values[i].is_text};
-    }
-    printer->table = output_table_new(columns, printer->columns);
+    struct output_column heads[COLUMNS_MAX];
+    size_t count = count_columns(printer->columns);
+    for (size_t i = 0; i < count; i++)
+        heads[i] = printer->columns[i].head;
+    printer->table = output_table_new(heads, count);
     printer->failed = !printer->table;
 }
 
-static void add_table_row(struct rows_printer *printer, const struct everdue_value *values,
-                          size_t count)
+static void add_table_row(struct rows_printer *printer, const struct row *row)
 {
     struct text cells[COLUMNS_MAX];
     const char *texts[COLUMNS_MAX] = {NULL};
-    size_t used = 0;
-    for (size_t i = 0; i < count && used < printer->columns; i++) {
-        if (!is_shown(printer, &values[i]))
-            continue;
-        text_init(&cells[used]);
-        row_add_readable(&cells[used], &values[i]);
-        texts[used] = cells[used].data;
-        used++;
+    size_t count = count_columns(printer->columns);
+    bool has_sync = row_has_text(row, "sync");
+    for (size_t i = 0; i < count; i++) {
+        const char *member = printer->columns[i].member;
+        bool is_of_sync = strncmp(member, "sync_", strlen("sync_")) == 0;
+        text_init(&cells[i]);
+        if (has_sync || !is_of_sync)
+            row_add_cell(row, member, &cells[i]);
+        texts[i] = cells[i].data;
     }
     output_table_add(printer->table, texts, NULL, 0);
-    for (size_t i = 0; i < used; i++)
+    for (size_t i = 0; i < count; i++)
         text_release(&cells[i]);
 }
 
 static bool print_row(const struct everdue_value *values, size_t count, void *user)
 {
     struct rows_printer *printer = user;
+    struct row row = {values, count};
     if (printer->context->format == OUTPUT_TEXT) {
         if (!printer->table)
-            begin_table(printer, values, count);
+            begin_table(printer);
         if (printer->table)
-            add_table_row(printer, values, count);
+            add_table_row(printer, &row);
         return !printer->failed;
     }
     struct text object;
     text_init(&object);
-    row_write_json(&object, &(struct row){values, count});
+    row_write_json(&object, &row);
     output_list_add(&printer->list, &object);
     text_release(&object);
     return true;
@@ -267,10 +299,10 @@ static bool print_row(const struct everdue_value *values, size_t count, void *us
 typedef int rows_call(struct everdue_client *client, everdue_row_visitor *visit, void *user);
 
 static int run_rows(struct context *context, int argc, char **argv, const struct argp *argp,
-                    rows_call *call)
+                    rows_call *call, const struct look_column *columns)
 {
     struct look_input input = {.context = context, .interval_us = 1000000};
-    struct rows_printer printer = {.context = context, .hides_totals = call == everdue_queues};
+    struct rows_printer printer = {.context = context, .columns = columns};
     argp_parse(argp, argc, argv, 0, NULL, &input);
     int code = context_open(context, NULL);
     if (code)
@@ -292,29 +324,21 @@ int command_workers(struct context *context, int argc, char **argv)
 {
     static const struct argp argp = {NULL, parse, "", "Show who is connected.", context_children,
                                      NULL, NULL};
-    return run_rows(context, argc, argv, &argp, everdue_workers);
+    return run_rows(context, argc, argv, &argp, everdue_workers, worker_columns);
 }
 
 int command_queues(struct context *context, int argc, char **argv)
 {
     static const struct argp argp = {NULL, parse, "", "Show all queues.", context_children,
                                      NULL, NULL};
-    return run_rows(context, argc, argv, &argp, everdue_queues);
+    return run_rows(context, argc, argv, &argp, everdue_queues, queue_columns);
 }
 
 /* --- status ----------------------------------------------------------------------------------- */
 
 static bool count_queue(const struct everdue_value *values, size_t count, void *user)
 {
-    struct sentences_queues *queues = user;
-    struct row row = {values, count};
-    queues->count++;
-    sentences_add_sync(&queues->syncs, &row);
-    if (row_number(&row, "paused", 0) == 0)
-        return true;
-    if (queues->paused.count > 0)
-        text_add_string(&queues->paused, ", ");
-    row_add_text(&row, "name", &queues->paused);
+    sentences_add_queue(user, &(struct row){values, count});
     return true;
 }
 
@@ -350,14 +374,13 @@ int command_status(struct context *context, int argc, char **argv)
     static const struct argp argp = {
         NULL, parse, "", "Say how things are, in sentences.", context_children, NULL, NULL};
     struct look_input input = {.context = context, .interval_us = 1000000};
-    struct sentences_queues queues = {0};
+    struct sentences_queues queues;
     struct status_printer printer = {.context = context, .queues = &queues};
     argp_parse(&argp, argc, argv, 0, NULL, &input);
     int code = context_open(context, NULL);
     if (code)
         return code;
-    text_init(&queues.paused);
-    text_init(&queues.syncs);
+    sentences_queues_init(&queues);
     text_init(&printer.text);
     int status = everdue_queues(context->client, count_queue, &queues);
     if (status >= 0)
@@ -366,8 +389,7 @@ int command_status(struct context *context, int argc, char **argv)
         code = context_fail(context, status, "status");
     else
         output_text(&printer.text);
-    text_release(&queues.paused);
-    text_release(&queues.syncs);
+    sentences_queues_release(&queues);
     text_release(&printer.text);
     return code;
 }

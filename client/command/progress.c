@@ -7,7 +7,14 @@
 
 #include "quantity.h"
 
-enum { BAR_COLUMNS = 30, SHOW_EVERY_US = 100000, SECOND_US = 1000000, ETA_S_MAX = 360000 };
+enum {
+    BAR_COLUMNS = 30,
+    BAR_COLUMNS_LEAST = 10,
+    REST_BYTES = 256,
+    SHOW_EVERY_US = 100000,
+    SECOND_US = 1000000,
+    ETA_S_MAX = 360000
+};
 
 char *progress_rate(char room[32], double each_second)
 {
@@ -40,13 +47,21 @@ static void format_eta(char room[32], double seconds)
         snprintf(room, 32, "%u:%02u", left / 60, left % 60);
 }
 
-static void format_bar(char room[BAR_COLUMNS + 8], uint64_t done, uint64_t total)
+/* Of `columns` in all, brackets and blanks included; empty where that is too few to tell a share.
+ */
+static void format_bar(char room[BAR_COLUMNS + 8], int columns, uint64_t done, uint64_t total)
 {
-    size_t filled = (size_t)((double)done / (double)total * BAR_COLUMNS);
+    int inside = columns - (int)strlen("[]  ");
+    room[0] = '\0';
+    if (inside < BAR_COLUMNS_LEAST)
+        return;
+    if (inside > BAR_COLUMNS)
+        inside = BAR_COLUMNS;
+    size_t filled = (size_t)((double)done / (double)total * inside);
     room[0] = '[';
     memset(room + 1, '#', filled);
-    memset(room + 1 + filled, '-', BAR_COLUMNS - filled);
-    memcpy(room + 1 + BAR_COLUMNS, "]  ", 4);
+    memset(room + 1 + filled, '-', (size_t)inside - filled);
+    memcpy(room + 1 + inside, "]  ", 4);
 }
 
 char *progress_format(char line[PROGRESS_LINE_BYTES], const struct progress *progress,
@@ -54,6 +69,7 @@ char *progress_format(char line[PROGRESS_LINE_BYTES], const struct progress *pro
 {
     char done_text[QUANTITY_TEXT_BYTES], total_text[QUANTITY_TEXT_BYTES];
     char bad_text[QUANTITY_TEXT_BYTES], rate_text[32], eta[32], bar[BAR_COLUMNS + 8];
+    char rest[REST_BYTES];
     double each_second = elapsed_us > 0 ? (double)done * SECOND_US / (double)elapsed_us : 0;
     uint64_t total = progress->total;
     count_format(done, done_text);
@@ -68,17 +84,14 @@ char *progress_format(char line[PROGRESS_LINE_BYTES], const struct progress *pro
     if (total < done)
         total = done;
     format_eta(eta, each_second > 0 ? (double)(total - done) / each_second : ETA_S_MAX);
-    format_bar(bar, done, total);
     unsigned share = (unsigned)((double)done / (double)total * 100);
     count_format(total, total_text);
-    for (int with_bar = 1; with_bar >= 0; with_bar--) {
-        int wide =
-            snprintf(line, PROGRESS_LINE_BYTES, "%.200s  %s%2u%%  %s/%s  %s/s  ETA %s  bad %s",
-                     progress->name, with_bar ? bar : "", share, done_text, total_text, rate_text,
-                     eta, bad_text);
-        if (wide <= (int)columns)
-            break;
-    }
+    int wide = snprintf(rest, sizeof(rest), "%2u%%  %s/%s  %s/s  ETA %s  bad %s", share, done_text,
+                        total_text, rate_text, eta, bad_text);
+    /* The last column stays free: some terminals would go on to the next line. */
+    int before = (int)strlen(progress->name) + 2;
+    format_bar(bar, (int)columns - 1 - before - wide, done, total);
+    snprintf(line, PROGRESS_LINE_BYTES, "%.200s  %s%s", progress->name, bar, rest);
     return line;
 }
 

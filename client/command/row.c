@@ -82,6 +82,13 @@ void row_add_readable(struct text *text, const struct everdue_value *value)
         add_number(text, value->name, value->number);
 }
 
+void row_add_cell(const struct row *row, const char *name, struct text *text)
+{
+    const struct everdue_value *value = find(row, name);
+    if (value)
+        row_add_readable(text, value);
+}
+
 void row_write_json(struct text *text, const struct row *row)
 {
     text_add(text, "{", 1);

@@ -1,7 +1,7 @@
 /* row.h - rows of names with numbers or texts, as the broker tells about itself.
  *
- * Names carry their unit: ..._us and ..._ms are spans, ..._s seconds, ..._bytes sizes; the broker
- * may send names that this version does not know, and they are shown all the same.
+ * Names carry their unit: ..._us and ..._ms are spans, ..._s seconds, ..._bytes sizes. The broker
+ * may send names that this version does not know.
  */
 #ifndef EVERDUE_ROW_H
 #define EVERDUE_ROW_H
@@ -29,6 +29,9 @@ bool row_add_text(const struct row *row, const char *name, struct text *text);
 
 /* Adds a value for people, in the unit that its name tells. */
 void row_add_readable(struct text *text, const struct everdue_value *value);
+
+/* The same of the value of that name; nothing when there is none. */
+void row_add_cell(const struct row *row, const char *name, struct text *text);
 
 /* Adds the row as an object of JSON, as the broker sent it. */
 void row_write_json(struct text *text, const struct row *row);

@@ -29,6 +29,60 @@ static const char *counted(int64_t count, const char *noun, char room[QUANTITY_T
     return room;
 }
 
+/* --- the queues in sum ------------------------------------------------------------------------ */
+
+void sentences_queues_init(struct sentences_queues *queues)
+{
+    *queues = (struct sentences_queues){.count = 0};
+    text_init(&queues->paused);
+    text_init(&queues->parked);
+    text_init(&queues->idle);
+    text_init(&queues->syncs);
+}
+
+void sentences_queues_release(struct sentences_queues *queues)
+{
+    text_release(&queues->paused);
+    text_release(&queues->parked);
+    text_release(&queues->idle);
+    text_release(&queues->syncs);
+}
+
+static void add_sync(struct text *text, const struct row *queue)
+{
+    char age[QUANTITY_TEXT_BYTES], idle[QUANTITY_TEXT_BYTES];
+    int64_t idle_us = row_number(queue, "sync_idle_s", 0) * 1000000;
+    if (idle_us < SYNC_IDLE_US)
+        return;
+    text_add_string(text, "! A full set of ");
+    row_add_text(queue, "name", text);
+    text_add_string(text, " stands open, no other can begin: ");
+    row_add_text(queue, "sync_by", text);
+    text_add_format(text, " began it %s ago and was not heard for %s. Is it stuck? Stop it\n",
+                    span_format(row_number(queue, "sync_age_s", 0) * 1000000, age),
+                    span_format(idle_us, idle));
+}
+
+static void add_name(struct text *names, const struct row *queue)
+{
+    if (names->count > 0)
+        text_add_string(names, ", ");
+    row_add_text(queue, "name", names);
+}
+
+void sentences_add_queue(struct sentences_queues *queues, const struct row *queue)
+{
+    bool is_paused = row_number(queue, "paused", 0) != 0;
+    queues->count++;
+    add_sync(&queues->syncs, queue);
+    if (is_paused)
+        add_name(&queues->paused, queue);
+    if (row_number(queue, "parked", 0) > 0)
+        add_name(&queues->parked, queue);
+    if (!is_paused && row_number(queue, "ready", 0) > 0 && row_number(queue, "workers", 1) == 0)
+        add_name(&queues->idle, queue);
+}
+
 /* --- what is wrong ---------------------------------------------------------------------------- */
 
 static void say_grants(struct report *report, const struct sentences_queues *queues)
@@ -60,8 +114,14 @@ static void say_grants(struct report *report, const struct sentences_queues *que
         report->faults++;
         text_add_format(report->text,
                         "! Nobody works: %s due, and no worker is connected. Start: "
-                        "everdue-worker -- COMMAND\n",
+                        "everdue-worker --queue QUEUE -- COMMAND\n",
                         counted(ready, "record", room));
+    } else if (queues->idle.count > 0) {
+        report->faults++;
+        text_add_format(report->text,
+                        "! Nobody works on %s: records are due, and no worker that is connected "
+                        "asks for them. Start: everdue-worker --queue QUEUE -- COMMAND\n",
+                        queues->idle.data);
     }
     if (head_us > HEAD_LATE_US) {
         report->faults++;
@@ -72,7 +132,7 @@ static void say_grants(struct report *report, const struct sentences_queues *que
     }
 }
 
-static void say_store(struct report *report)
+static void say_store(struct report *report, const struct sentences_queues *queues)
 {
     char room[QUANTITY_TEXT_BYTES * 2];
     int64_t parked = number(report, "parked");
@@ -85,9 +145,10 @@ static void say_store(struct report *report)
     if (parked > 0) {
         report->faults++;
         text_add_format(report->text,
-                        "! Set aside after failures: %s. See: everdue list --state parked; bring "
-                        "back: everdue kick\n",
-                        counted(parked, "record", room));
+                        "! Set aside after failures: %s of %s. See: everdue list --state parked "
+                        "--queue QUEUE; bring back: everdue kick --queue QUEUE\n",
+                        counted(parked, "record", room),
+                        queues->parked.count > 0 ? queues->parked.data : "one queue or more");
     }
 }
 
@@ -131,7 +192,7 @@ static void describe_workers(const struct report *report)
     char failed[QUANTITY_TEXT_BYTES], expired[QUANTITY_TEXT_BYTES];
     int64_t count = number(report, "workers");
     text_add_format(report->text,
-                    "%s %s connected; so far %s runs were ok, %s failed, %s leases "
+                    "%s %s connected; runs so far: %s ok, %s failed, %s leases "
                     "expired.\n",
                     counted(count, "worker", workers), count == 1 ? "is" : "are",
                     count_format((uint64_t)number(report, "reports_ok_total"), done),
@@ -173,26 +234,13 @@ static void describe_broker(const struct report *report)
         text_add_format(report->text, "; %s are free on its disk",
                         size_format((uint64_t)free_bytes, room));
     text_add_format(report->text, ".\nThe broker has run for %s",
-                    span_format(number(report, "uptime_s") * 1000000, room));
+                    number(report, "uptime_s") > 0
+                        ? span_format(number(report, "uptime_s") * 1000000, room)
+                        : "less than a second");
     text_add_string(report->text, ", version ");
     if (!row_add_text(report->stats, "version", report->text))
         text_add_string(report->text, "unknown");
     text_add_string(report->text, ".\n");
-}
-
-void sentences_add_sync(struct text *text, const struct row *queue)
-{
-    char age[QUANTITY_TEXT_BYTES], idle[QUANTITY_TEXT_BYTES];
-    int64_t idle_us = row_number(queue, "sync_idle_s", 0) * 1000000;
-    if (idle_us < SYNC_IDLE_US)
-        return;
-    text_add_string(text, "! A full set of ");
-    row_add_text(queue, "name", text);
-    text_add_string(text, " stands open, no other can begin: ");
-    row_add_text(queue, "sync_by", text);
-    text_add_format(text, " began it %s ago and was not heard for %s. Is it stuck? Stop it\n",
-                    span_format(row_number(queue, "sync_age_s", 0) * 1000000, age),
-                    span_format(idle_us, idle));
 }
 
 bool sentences_write(struct text *text, const struct row *stats,
@@ -200,7 +248,7 @@ bool sentences_write(struct text *text, const struct row *stats,
 {
     struct report report = {.text = text, .stats = stats};
     say_grants(&report, queues);
-    say_store(&report);
+    say_store(&report, queues);
     if (report.faults == 0)
         text_add_string(text, "All is well.\n");
     if (row_number(stats, "in_grace", 0) > 0)

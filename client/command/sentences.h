@@ -9,12 +9,18 @@
 /* What `queues` tells in sum. */
 struct sentences_queues {
     uint64_t count;
-    struct text paused; /* names with commas; empty: none */
+    /* Names with commas; empty: none. */
+    struct text paused;
+    struct text parked; /* with records that are set aside */
+    struct text idle;   /* with records that are due, and nobody who works on them */
     struct text syncs;  /* a sentence for each full set of which nothing came lately */
 };
 
-/* Adds one when the full set that a queue has under way seems to be stuck. */
-void sentences_add_sync(struct text *text, const struct row *queue);
+void sentences_queues_init(struct sentences_queues *queues);
+void sentences_queues_release(struct sentences_queues *queues);
+
+/* Adds what the row of a queue tells. */
+void sentences_add_queue(struct sentences_queues *queues, const struct row *queue);
 
 /* Adds the sentences, a line each. `stats` is the row of the whole broker. Returns whether all is
  * well. */

@@ -120,8 +120,12 @@ def test_a_full_set_that_stands_open_is_shown_with_its_holder_and_given_up(broke
     shown = broker.stats("q")
     assert shown["sync"] == "open" and shown["sync_by"] == f"test:{os.getpid()}"
     assert 0 <= shown["sync_idle_s"] <= shown["sync_age_s"] < 60 and shown["syncs"] == 1
-    assert "SYNC_BY" in broker.everdue("queues").stdout
-    assert broker.json("queues")[0]["sync_by"] == f"test:{os.getpid()}"
+    other.items(PUT, "idle", [put("k")])
+    rows = {row["name"]: row["sync_by"] for row in broker.json("queues")}
+    assert rows == {"q": f"test:{os.getpid()}", "idle": ""}
+    heads, *lines_of = broker.everdue("queues").stdout.splitlines()
+    under = {line.split()[0]: line[heads.index("SYNC_BY"):].split() for line in lines_of}
+    assert under["q"][0] == f"test:{os.getpid()}" and under["idle"] == []
 
     settings.write_text("sync-idle = 1s\n")
     broker.process.signal(signal.SIGHUP)

@@ -25,6 +25,10 @@ static void the_progress_line_is_as_promised(void **state)
                         "198k/s  ETA 0:01  bad 0");
     assert_string_equal(progress_format(line, &progress, 186412, 2, 941474, 60),
                         "feeds.jsonl  62%  186,412/300,000  198k/s  ETA 0:01  bad 2");
+    /* What a terminal has by default: a shorter bar, and the last column free. */
+    assert_string_equal(progress_format(line, &progress, 186412, 0, 941474, 80),
+                        "feeds.jsonl  [##########-------]  62%  186,412/300,000  198k/s  ETA 0:01  "
+                        "bad 0");
     assert_string_equal(progress_format(line, &progress, 0, 0, 0, 100),
                         "feeds.jsonl  [------------------------------]   0%  0/300,000  0/s  "
                         "ETA -:--  bad 0");
@@ -192,18 +196,19 @@ static void control_characters_do_not_reach_a_terminal(void **state)
 
 /* --- sentences -------------------------------------------------------------------------------- */
 
+/* Of a broker with the queues "feeds" and "hosts", where the row is that of "hosts". */
 static bool write_sentences(struct text *text, const struct everdue_value *values, size_t count,
-                            const char *paused)
+                            const struct everdue_value *of_hosts)
 {
-    struct sentences_queues queues = {.count = 2};
-    text_init(&queues.syncs);
+    static const struct everdue_value feeds[] = {TEXT("name", "feeds"), NUMBER("ready", 0)};
+    struct sentences_queues queues;
+    struct everdue_value hosts[3] = {TEXT("name", "hosts"), of_hosts[0], of_hosts[1]};
+    sentences_queues_init(&queues);
+    sentences_add_queue(&queues, &(struct row){feeds, 2});
+    sentences_add_queue(&queues, &(struct row){hosts, 3});
     text_init(text);
-    text_init(&queues.paused);
-    if (paused)
-        text_add_string(&queues.paused, paused);
     bool is_well = sentences_write(text, &(struct row){values, count}, &queues);
-    text_release(&queues.paused);
-    text_release(&queues.syncs);
+    sentences_queues_release(&queues);
     return is_well;
 }
 
@@ -214,9 +219,10 @@ static void all_is_well_is_said_first(void **state)
         NUMBER("leased", 1),       NUMBER("workers", 4),      TEXT("store", "memory"),
         TEXT("version", "0.1.0"),  NUMBER("uptime_s", 3600),
     };
+    static const struct everdue_value hosts[] = {NUMBER("ready", 1), NUMBER("workers", 4)};
     struct text text;
     (void)state;
-    assert_true(write_sentences(&text, values, 8, NULL));
+    assert_true(write_sentences(&text, values, 8, hosts));
     assert_memory_equal(text.data, "All is well.\n300,000 records in 2 queues: ", 42);
     assert_non_null(strstr(text.data, "4 workers are connected"));
     text_release(&text);
@@ -226,23 +232,39 @@ static void what_is_wrong_is_said_with_what_to_do(void **state)
 {
     static const struct {
         struct everdue_value values[2];
-        const char *paused;
+        struct everdue_value hosts[2];
         const char *sentence;
     } rows[] = {
-        {{NUMBER("ready", 1), NUMBER("workers", 0)}, NULL, "! Nobody works: 1 record due"},
-        {{NUMBER("head_lateness_us", 60000000), NUMBER("workers", 1)}, NULL, "! Work is late"},
+        {{NUMBER("ready", 1), NUMBER("workers", 0)},
+         {NUMBER("ready", 1), NUMBER("workers", 0)},
+         "! Nobody works: 1 record due"},
+        {{NUMBER("ready", 1), NUMBER("workers", 1)},
+         {NUMBER("ready", 1), NUMBER("workers", 0)},
+         "! Nobody works on hosts: "},
+        {{NUMBER("head_lateness_us", 60000000), NUMBER("workers", 1)},
+         {NUMBER("ready", 1), NUMBER("workers", 1)},
+         "! Work is late"},
         {{NUMBER("parked", 2), NUMBER("workers", 1)},
-         NULL,
-         "! Set aside after failures: 2 records"},
-        {{NUMBER("draining", 1), NUMBER("workers", 1)}, NULL, "! The broker drains"},
-        {{NUMBER("disk_short", 1), NUMBER("workers", 1)}, NULL, "! The disk is all but full"},
-        {{NUMBER("safe_mode", 1), NUMBER("workers", 1)}, NULL, "! Safe mode: the broker crashed"},
-        {{NUMBER("records", 1), NUMBER("workers", 1)}, "feeds, hosts", "! Paused: feeds, hosts."},
+         {NUMBER("parked", 2), NUMBER("workers", 1)},
+         "! Set aside after failures: 2 records of hosts. See: everdue list --state parked "
+         "--queue "},
+        {{NUMBER("draining", 1), NUMBER("workers", 1)},
+         {NUMBER("ready", 0), NUMBER("parked", 0)},
+         "! The broker drains"},
+        {{NUMBER("disk_short", 1), NUMBER("workers", 1)},
+         {NUMBER("ready", 0), NUMBER("parked", 0)},
+         "! The disk is all but full"},
+        {{NUMBER("safe_mode", 1), NUMBER("workers", 1)},
+         {NUMBER("ready", 0), NUMBER("parked", 0)},
+         "! Safe mode: the broker crashed"},
+        {{NUMBER("records", 1), NUMBER("workers", 1)},
+         {NUMBER("paused", 1), NUMBER("ready", 1)},
+         "! Paused: hosts."},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct text text;
-        assert_false(write_sentences(&text, rows[i].values, 2, rows[i].paused));
+        assert_false(write_sentences(&text, rows[i].values, 2, rows[i].hosts));
         assert_memory_equal(text.data, rows[i].sentence, strlen(rows[i].sentence));
         text_release(&text);
     }
@@ -254,16 +276,16 @@ static void a_full_set_that_stands_open_is_said_with_its_holder(void **state)
         TEXT("name", "feeds"), TEXT("sync", "open"), TEXT("sync_by", "web1:42"),
         NUMBER("sync_age_s", 720), NUMBER("sync_idle_s", 540)};
     static const struct everdue_value busy[] = {TEXT("name", "feeds"), NUMBER("sync_idle_s", 2)};
-    struct text text;
+    struct sentences_queues queues;
     (void)state;
-    text_init(&text);
-    sentences_add_sync(&text, &(struct row){busy, 2});
-    assert_int_equal(text.count, 0);
-    sentences_add_sync(&text, &(struct row){stuck, 5});
-    assert_string_equal(text.data,
+    sentences_queues_init(&queues);
+    sentences_add_queue(&queues, &(struct row){busy, 2});
+    assert_int_equal(queues.syncs.count, 0);
+    sentences_add_queue(&queues, &(struct row){stuck, 5});
+    assert_string_equal(queues.syncs.data,
                         "! A full set of feeds stands open, no other can begin: web1:42 began it "
                         "12 min ago and was not heard for 9 min. Is it stuck? Stop it\n");
-    text_release(&text);
+    sentences_queues_release(&queues);
 }
 
 int main(void)
