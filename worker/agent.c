@@ -19,7 +19,9 @@ enum {
     WAIT_MS_MAX = 60000,
     TOGETHER = 512,   /* reports that make a message large enough */
     FEW_REPORTS = 16, /* for which the agent's thread need not be woken while others follow */
-    HOLD_US = 4 * US_PER_MS, /* reports of a caller with more tasks at hand; under a duty's tick */
+    HOLD_US = 4 * US_PER_MS,  /* reports of a caller with more tasks at hand; under a duty's tick */
+    ABSENT_US = 3 * US_PER_S, /* a broker that was never there is told of after that */
+    REFUSAL_AGAIN_US = 60 * US_PER_S, /* the same words are not told again before */
 };
 
 struct agent {
@@ -40,8 +42,12 @@ struct agent {
     bool has_mail;   /* came in this turn: more may follow without waking us */
     bool was_live;
     bool was_stopping;
+    bool has_told; /* of a broker that answers or refuses, or is not there */
+    int64_t began_us;
     struct log_limit refusals;
     struct log_limit losses;
+    char refusal[LOG_TEXT_BYTES]; /* told last; empty after a welcome */
+    int64_t refusal_again_us;
 };
 
 /* --- what people are told --------------------------------------------------------------------- */
@@ -60,12 +66,27 @@ __attribute__((format(printf, 3, 4))) static void tell(struct agent *agent, int 
         log_line(level, text, NULL);
 }
 
+/* Who may not come in knocks each second, for days perhaps: that is told once a minute. */
+static bool is_worth_telling(struct agent *agent, const char *refusal, int64_t now_us)
+{
+    uint64_t held_back;
+    agent->has_told = true;
+    if (strncmp(agent->refusal, refusal, sizeof(agent->refusal) - 1) == 0 &&
+        now_us < agent->refusal_again_us)
+        return false;
+    if (!log_limit_allows(&agent->refusals, now_us, &held_back))
+        return false;
+    snprintf(agent->refusal, sizeof(agent->refusal), "%s", refusal);
+    agent->refusal_again_us = now_us + REFUSAL_AGAIN_US;
+    return true;
+}
+
 static void tell_refusal(struct agent *agent, int64_t now_us)
 {
     const char *text;
     uint64_t held_back;
     enum status status = session_take_refusal(agent->session, &text);
-    if (status && log_limit_allows(&agent->refusals, now_us, &held_back))
+    if (status && is_worth_telling(agent, text, now_us))
         tell(agent, LOG_ERR, "the broker at %s refused: %s (%s)", agent->options.link.endpoint,
              text, status_name(status));
     const struct session_counts *counts = session_counts(agent->session);
@@ -86,10 +107,15 @@ static void tell_changes(struct agent *agent, int64_t now_us)
 
     bool is_live = session_state(agent->session) == SESSION_LIVE;
     uint64_t welcomes = session_counts(agent->session)->welcomes;
-    if (is_live && welcomes != agent->welcomes)
+    if (is_live && welcomes != agent->welcomes) {
         tell(agent, LOG_INFO, "connected to the broker at %s", endpoint);
-    else if (agent->was_live && session_state(agent->session) == SESSION_CLOSED &&
-             log_limit_allows(&agent->losses, now_us, &held_back))
+        agent->has_told = true;
+        agent->refusal[0] = '\0';
+    } else if (!agent->has_told && now_us - agent->began_us >= ABSENT_US) {
+        tell(agent, LOG_WARNING, "no broker at %s yet, trying on", endpoint);
+        agent->has_told = true;
+    } else if (agent->was_live && session_state(agent->session) == SESSION_CLOSED &&
+               log_limit_allows(&agent->losses, now_us, &held_back))
         tell(agent, LOG_WARNING, "lost the broker at %s, trying again", endpoint);
     agent->was_live = is_live;
     agent->welcomes = welcomes;
@@ -205,9 +231,8 @@ static int wait_ms(const struct agent *agent, struct moment now)
  * be more to receive. */
 static bool take_in(struct agent *agent, struct moment now)
 {
-    uint64_t held_back;
     const char *refusal = link_take_refusal(agent->link);
-    if (refusal && log_limit_allows(&agent->refusals, now.mono_us, &held_back))
+    if (refusal && is_worth_telling(agent, refusal, now.mono_us))
         tell(agent, LOG_ERR, "%s: %s", agent->options.link.endpoint, refusal);
     if (link_has_broken(agent->link))
         agent->has_broken = true;
@@ -413,6 +438,7 @@ enum status agent_start(struct agent **agent, const struct agent_options *option
     made->options = *options;
     made->mailbox = mailbox;
     made->leave_us = TIME_US_NEVER;
+    made->began_us = clock_now().mono_us;
 
     sigset_t all;
     sigset_t before;

@@ -28,6 +28,7 @@ struct printer {
     struct output_list list;    /* of the others */
     struct text object;
     int64_t now_us;
+    uint64_t count;
     bool is_export;
 };
 
@@ -90,6 +91,7 @@ static void add_row(struct printer *printer, const struct everdue_record *record
 static bool print_one(const struct everdue_record *record, void *user)
 {
     struct printer *printer = user;
+    printer->count++;
     if (printer->format == OUTPUT_TEXT) {
         if (printer->table)
             add_row(printer, record);
@@ -103,6 +105,25 @@ static bool print_one(const struct everdue_record *record, void *user)
     if (!printer->object.failed)
         output_list_add(&printer->list, &printer->object);
     return !printer->object.failed && output_is_open();
+}
+
+static bool pass_over(const struct everdue_value *values, size_t count, void *user)
+{
+    (void)values;
+    (void)count;
+    (void)user;
+    return true;
+}
+
+/* The exit code of a walk that found `count` records. A queue that is named and is none has none,
+ * too: whoever mistyped it should not take an empty export for an empty queue. */
+static int end_walk(struct context *context, uint64_t count)
+{
+    if (count > 0 || !context->queue ||
+        everdue_stats(context->client, context->queue, pass_over, NULL) != STATUS_NOT_FOUND)
+        return 0;
+    context_say("there is no queue \"%s\". See: everdue queues", context->queue);
+    return EXIT_NO;
 }
 
 /* --- list, export ----------------------------------------------------------------------------- */
@@ -181,7 +202,8 @@ static int walk(const struct walk_input *input)
         context_say("out of memory");
         return EX_SOFTWARE;
     }
-    return status < 0 ? context_fail(context, status, input->is_export ? "export" : "list") : 0;
+    return status < 0 ? context_fail(context, status, input->is_export ? "export" : "list")
+                      : end_walk(context, printer.count);
 }
 
 int command_list(struct context *context, int argc, char **argv)
@@ -257,7 +279,7 @@ int command_peek(struct context *context, int argc, char **argv)
     int status =
         everdue_peek(context->client, context_queue(context), input.max, print_one, &printer);
     printer_end(&printer);
-    return status < 0 ? context_fail(context, status, "peek") : 0;
+    return status < 0 ? context_fail(context, status, "peek") : end_walk(context, printer.count);
 }
 
 /* --- backup ----------------------------------------------------------------------------------- */

@@ -151,6 +151,18 @@ def test_workers_of_several_processes_work_with_one_key(guarded, processes):
     worker.signal(signal.SIGTERM)
 
 
+def test_a_worker_says_why_it_may_not_come_in_once_and_not_each_second(guarded, processes):
+    house = guarded(boss="role=admin")
+    worker = processes("everdue-worker", "--broker", house.endpoint, "-n", "1", "--every", "1h",
+                       *house.flags("stranger"), "--", "true")
+    numbers = house.peer("boss")
+    numbers.hello()
+    wait_until(lambda: numbers.stats()["refused_handshakes_total"] >= 3, what="three attempts")
+    assert worker.text().count("does not know this key") == 1
+    house.allow(boss="role=admin", stranger="role=worker queues=default")
+    wait_until(lambda: "connected" in worker.text(), what="a connection")
+
+
 # --- what each may do ---
 
 REQUESTS = {
