@@ -189,7 +189,8 @@ static int64_t first_due(struct sync *sync, const struct put *put, struct moment
         return now.wall_us;
     }
     uint64_t share = key_hash(put->key, 0) >> 32;
-    return now.wall_us + (int64_t)((unsigned __int128)(uint64_t)window_us * share >> 32);
+    due_us = now.wall_us + (int64_t)((unsigned __int128)(uint64_t)window_us * share >> 32);
+    return due_us < TIME_US_END ? due_us : TIME_US_END - 1;
 }
 
 enum { SEGMENT_SLOTS = 1 << SYNC_SEGMENT_BITS };

@@ -225,6 +225,23 @@ static void expect_large_set(struct story *story)
     assert_int_equal(story_numbers(story, "q").totals.removed, 5);
 }
 
+/* Its records would come due after the last time that there is. */
+static void a_set_that_spreads_beyond_the_end_of_time_is_carried_out_after_a_crash(void **state)
+{
+    struct story *story = *state;
+    struct story_set set = scene_begin_set(story);
+    char key[16];
+    for (int i = 0; i < 20; i++) {
+        snprintf(key, sizeof(key), "k%d", i);
+        EXPECT(STATUS_CREATED, SYNC_LINE(story, CLIENT, &set, key, .every_s = 4e9));
+    }
+    EXPECT(STATUS_OK, SYNC_COMMIT(story, CLIENT, &set, .unworked = true));
+    story_work(story, 2); /* the marker is on disk */
+    story_crash(story);
+    assert_int_equal(story_numbers(story, "q").records, 20);
+    assert_int_equal(story_numbers(story, "q").ready, 0);
+}
+
 static void a_committed_set_is_carried_out_across_a_crash_at_any_slice(void **state)
 {
     struct story *story = *state;
@@ -293,6 +310,7 @@ int main(void)
         STORY_WITH_MEMORY(a_due_of_a_durable_set_wins_over_one_that_was_pending),
         STORY(what_an_uncommitted_set_spooled_is_cleaned_up_after_a_crash),
         STORY_WITH_MEMORY(a_crash_in_any_slice_ends_with_the_same_records_and_counts),
+        STORY_WITH_MEMORY(a_set_that_spreads_beyond_the_end_of_time_is_carried_out_after_a_crash),
         STORY(a_committed_set_is_carried_out_across_a_crash_at_any_slice),
         STORY(a_crash_in_every_slice_ends_too),
         STORY_WITH_MEMORY(a_leased_record_is_pruned_and_changed_across_a_crash),

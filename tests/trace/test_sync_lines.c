@@ -337,6 +337,28 @@ static void new_keys_without_a_window_are_spread_over_their_every_or_due_now(voi
     assert_int_equal(story_sync_counts(story, &set).due_now, 1);
 }
 
+/* 126 years from now are beyond the last time that there is, for most keys. */
+static void a_spread_beyond_the_end_of_time_ends_there(void **state)
+{
+    enum { KEYS = 20 };
+    struct story *story = *state;
+    HELLO(story, A, .credit = 2 * KEYS);
+    struct story_set set;
+    EXPECT(STATUS_OK, SYNC_BEGIN(story, CLIENT, &set, .spread_s = 4e9));
+    char key[16];
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(key, sizeof(key), "k%d", i);
+        EXPECT(STATUS_CREATED, SYNC_LINE(story, CLIENT, &set, key));
+    }
+    EXPECT(STATUS_OK, SYNC_COMMIT(story, CLIENT, &set));
+    story_expect_no_task(story, A);
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(key, sizeof(key), "k%d", i);
+        assert_true(story_view(story, key).due_us > story->now.wall_us);
+        assert_true(story_view(story, key).due_us < TIME_US_END);
+    }
+}
+
 /* No turn after a line: what there is to check grows with each. */
 static void add_line(struct story *story, struct story_set *set, int number, const char *payload)
 {
@@ -429,6 +451,7 @@ int main(void)
         STORY(new_keys_are_spread_over_the_window_by_their_hash),
         STORY(new_keys_are_spread_over_their_every_when_no_window_is_given),
         STORY(new_keys_without_a_window_are_spread_over_their_every_or_due_now),
+        STORY(a_spread_beyond_the_end_of_time_ends_there),
         STORY_WITH_MEMORY(a_large_set_waits_for_the_next_seal_and_goes_on),
         STORY_WITH_MEMORY(what_a_large_set_spooled_is_removed_in_parts),
     };
