@@ -277,8 +277,9 @@ enum status lease_touch(struct sched *sched, const struct event *event);
 enum status lease_give_back(struct sched *sched, const struct event *event);
 enum status lease_undelivered(struct sched *sched, const struct event *event);
 void lease_expire(struct sched *sched, struct moment now, struct effects *effects);
-/* The back-off before try `count` of a record. */
-int64_t backoff_us(const struct sched *sched, const struct record *record, uint32_t count);
+/* When a record is due after the back-off before try `count`. */
+int64_t backoff_due_us(const struct sched *sched, const struct record *record, uint32_t count,
+                       struct moment now);
 /* Whether the queue's budget allows another to be parked by count. */
 bool park_is_allowed(const struct sched *sched, const struct queue *queue, struct moment now);
 /* From PLACE_NOWHERE, its reason written and room in the heap: parks it, and counts that. */

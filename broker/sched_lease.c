@@ -146,7 +146,7 @@ static void end_but_remember(struct sched *sched, uint32_t id, uint64_t number)
 
 /* --- lost ------------------------------------------------------------------------------------- */
 
-int64_t backoff_us(const struct sched *sched, const struct record *record, uint32_t count)
+static int64_t backoff_us(const struct sched *sched, const struct record *record, uint32_t count)
 {
     const struct sched_policy *policy = queue_policy(sched, queue_of(sched, record));
     int64_t every_us = body_every_us(record_body(sched, record));
@@ -159,6 +159,13 @@ int64_t backoff_us(const struct sched *sched, const struct record *record, uint3
     /* Half of it by hash, so that a poison record parts from those that were in its batch. */
     uint64_t share = record_hash(sched, record, count) >> 32;
     return delay_us / 2 + (int64_t)((unsigned __int128)(uint64_t)(delay_us / 2) * share >> 32);
+}
+
+int64_t backoff_due_us(const struct sched *sched, const struct record *record, uint32_t count,
+                       struct moment now)
+{
+    int64_t due_us = now.wall_us + backoff_us(sched, record, count);
+    return due_us < TIME_US_END ? due_us : TIME_US_END - 1;
 }
 
 /* The windows that lie within the last minute, and the one that began before it. */
@@ -269,9 +276,7 @@ static void count_crash(struct sched *sched, uint32_t slot, const struct loss *l
         return;
     }
     uint32_t tries = is_too_often ? UINT32_MAX : record->crashes - 1u;
-    int64_t due_us = now.wall_us + backoff_us(sched, record, tries);
-    if (due_us >= TIME_US_END)
-        due_us = TIME_US_END - 1;
+    int64_t due_us = backoff_due_us(sched, record, tries, now);
     if (!loss->waits) {
         record_schedule(sched, slot, due_us, now);
         return;

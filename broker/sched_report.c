@@ -173,7 +173,7 @@ static enum status decide(const struct sched *sched, const struct event *event,
     else if (report->outcome == OUTCOME_PARK)
         due_us = (int64_t)record->due_us;
     else if (due_us == TIME_US_NEVER && report->outcome == OUTCOME_RETRY)
-        due_us = event->now.wall_us + backoff_us(sched, record, record->failures + 1u);
+        due_us = backoff_due_us(sched, record, record->failures + 1u, event->now);
     else if (due_us == TIME_US_NEVER && every_us)
         due_us = next_by_every((int64_t)record->due_us, every_us, event->now.wall_us);
     verdict->is_put = is_put && put.due_us != TIME_US_NEVER;
@@ -259,7 +259,7 @@ static void place_failed(struct sched *sched, const struct event *event, uint32_
         return;
     }
     if (verdict->is_too_often && !verdict->is_put)
-        due_us = event->now.wall_us + backoff_us(sched, record, UINT32_MAX);
+        due_us = backoff_due_us(sched, record, UINT32_MAX, event->now);
     record_schedule(sched, slot, due_us, event->now);
 }
 

@@ -147,6 +147,22 @@ static void no_more_than_the_budget_is_parked_in_a_minute(void **state)
     assert_int_equal(story_view(story, task.key).status, RECORD_PARKED);
 }
 
+/* Half of 126 years from now on is beyond the last time that there is. */
+static void the_longest_back_off_ends_with_time(void **state)
+{
+    struct story *story = *state;
+    set_counts(story, 1, 10, 0);
+    HELLO(story, A, .credit = 20);
+    for (char key[] = "a"; key[0] <= 'p'; key[0]++) {
+        EXPECT(STATUS_CREATED, PUT(story, key, .every_s = 4e9));
+        struct story_task task = story_take_task(story, A, key);
+        EXPECT(STATUS_OK, REPORT(story, A, &task, .outcome = OUTCOME_RETRY));
+        struct record_view view = story_view(story, key);
+        assert_int_equal(view.status, RECORD_WAITING);
+        assert_in_range(view.due_us, story->now.wall_us + STORY_S(1e9), TIME_US_END - 1);
+    }
+}
+
 /* One failure parks; so many records a minute, or that share of the queue. */
 static void set_budget(struct story *story, uint32_t least, uint32_t ppm)
 {
@@ -352,6 +368,7 @@ int main(void)
         STORY(a_report_parks_with_its_error_as_the_reason),
         STORY(the_defaults_are_those_of_the_design),
         STORY(no_more_than_the_budget_is_parked_in_a_minute),
+        STORY(the_longest_back_off_ends_with_time),
         STORY(one_outage_parks_no_more_than_the_budget_of_a_minute),
         STORY(over_its_budget_a_queue_parks_no_more_and_the_rest_back_off_longest),
         STORY(a_due_that_was_put_meanwhile_wins_over_the_longest_back_off),
