@@ -49,7 +49,7 @@ static bool require_number(struct sched *sched, uint32_t number)
 static bool subscribe(struct queue *queue, uint32_t slot)
 {
     if (queue->subscriber_count == queue->subscriber_room) {
-        uint16_t room = queue->subscriber_room ? (uint16_t)(queue->subscriber_room * 2) : 8;
+        uint32_t room = queue->subscriber_room ? queue->subscriber_room * 2 : 8;
         uint32_t *subscribers = realloc(queue->subscribers, room * sizeof(*subscribers));
         if (!subscribers)
             return false;
@@ -62,7 +62,7 @@ static bool subscribe(struct queue *queue, uint32_t slot)
 
 static void unsubscribe(struct queue *queue, uint32_t slot)
 {
-    for (uint16_t i = 0; i < queue->subscriber_count; i++)
+    for (uint32_t i = 0; i < queue->subscriber_count; i++)
         if (queue->subscribers[i] == slot) {
             queue->subscriber_count--;
             memmove(&queue->subscribers[i], &queue->subscribers[i + 1],

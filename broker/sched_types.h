@@ -177,8 +177,8 @@ struct queue {
     struct heap parked;
     struct sched_policy policy;
     bool has_policy;
-    uint16_t subscriber_count, subscriber_room;
-    uint16_t next_subscriber;
+    uint32_t subscriber_count, subscriber_room;
+    uint32_t next_subscriber;
     uint32_t *subscribers; /* slots in `sessions` */
     uint32_t first_take, last_take;
     struct sched_totals totals;

@@ -1,6 +1,8 @@
 /* Sessions: hello, heartbeats, broken connections, and the same process on a new one. */
 #include "story.h"
 
+#include <string.h>
+
 static struct sched_session_view view_session(struct story *story, enum story_who who)
 {
     struct sched_session_view view;
@@ -61,6 +63,27 @@ static void a_process_is_known_while_it_lives_and_after_a_restart(void **state)
     story_goodbye(story, A);
     HELLO(story, A, .credit = 1);
     assert_false(agreed_with(story, A).is_known);
+}
+
+static void as_many_work_on_one_queue_as_there_may_be_sessions(void **state)
+{
+    enum { SESSIONS = 33000 }; /* over 32,768 */
+    struct story *story = *state;
+    story->settings.limits.sessions_max = SESSIONS;
+    sched_set_settings(story->sched, &story->settings);
+    for (uint32_t i = 0; i < SESSIONS; i++) {
+        struct hello hello = {.heartbeat_ms = HEARTBEAT_MS_MAX, .queue_count = 1};
+        memcpy(hello.uid, &i, sizeof(i));
+        hello.queues[0] = bytes_of("q");
+        struct event event = {
+            .kind = EVENT_HELLO, .now = story->now, .session = 100 + i, .hello = &hello};
+        EXPECT(STATUS_OK, sched_step(story->sched, &event, &story->effects));
+    }
+    struct event credit = {
+        .kind = EVENT_CREDIT, .now = story->now, .session = 100 + SESSIONS - 1, .credit = 1};
+    EXPECT(STATUS_OK, sched_step(story->sched, &credit, &story->effects));
+    PUT(story, "feed");
+    assert_int_equal(story_numbers(story, "q").leased, 1);
 }
 
 static void too_many_sessions_are_refused_and_those_that_are_there_live_on(void **state)
@@ -438,6 +461,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STORY(hello_agrees_on_what_is_within_the_limits),
         STORY(a_process_is_known_while_it_lives_and_after_a_restart),
+        STORY_WITH_MEMORY(as_many_work_on_one_queue_as_there_may_be_sessions),
         STORY(too_many_sessions_are_refused_and_those_that_are_there_live_on),
         STORY(whoever_said_no_hello_is_told_so),
         STORY(a_session_that_is_not_there_gets_no_answer_but_that),
