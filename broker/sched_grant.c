@@ -259,7 +259,10 @@ void take_look_again(struct sched *sched)
 
 void take_pass_time(struct sched *sched, struct moment now, struct effects *effects)
 {
+    size_t end = effects->count + GRANTS_MAX;
     for (int i = 0; i < ENDINGS_MAX && heap_first_time(&sched->take_ends) <= now.mono_us; i++) {
+        if (effects->count >= end) /* the others in the next turn, which follows at once */
+            return;
         uint32_t id = heap_first(&sched->take_ends);
         struct queue *queue = sched->queues[take_at(sched, id)->queue];
         bool can_serve = queue->ready.count && !queue->is_paused && !sched->is_draining;
@@ -269,7 +272,8 @@ void take_pass_time(struct sched *sched, struct moment now, struct effects *effe
             sched->has_put_off_takes = true;
             continue;
         }
-        if (can_serve && take_serve(sched, queue, id, UINT32_MAX, now, effects))
+        uint32_t room = (uint32_t)(end - effects->count);
+        if (can_serve && take_serve(sched, queue, id, room, now, effects))
             continue;
         if (!effects_reserve(effects, 1))
             return;

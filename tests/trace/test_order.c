@@ -272,6 +272,31 @@ static void at_most_8192_tasks_are_handed_out_and_4096_leases_end_in_a_turn(void
     assert_int_equal(story_numbers(story, NULL).leased, 0);
 }
 
+/* One that does not wait asks for all of it at once, and so do many. */
+static void at_most_8192_tasks_leave_in_a_turn_for_takes_that_do_not_wait(void **state)
+{
+    struct story *story = *state;
+    put_many(story, 20000, -1);
+    HELLO(story, CLIENT);
+    const struct take take = {.max = CREDIT_MAX, .detached = true};
+    for (int i = 0; i < 3; i++) {
+        struct event event = {.kind = EVENT_TAKE,
+                              .session = story->peers[CLIENT].session,
+                              .request = ++story->requests,
+                              .take = &take};
+        assert_int_equal(step(story, event), STATUS_OK);
+    }
+    size_t tasks = 0;
+    for (int i = 0; i < 3; i++) {
+        assert_true(sched_next_mono_us(story->sched) <= story->now.mono_us);
+        size_t effects = count_effects(story, EVENT_TIME);
+        assert_in_range(effects, 1, 8192 + 3);
+        tasks += effects - 1;
+    }
+    assert_int_equal(tasks, 20000);
+    assert_true(sched_next_mono_us(story->sched) > story->now.mono_us);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -292,6 +317,7 @@ int main(void)
         STORY(a_rank_that_was_put_on_a_ready_record_moves_it),
         STORY_WITH_MEMORY(at_most_4096_records_come_due_in_a_turn),
         STORY_WITH_MEMORY(at_most_8192_tasks_are_handed_out_and_4096_leases_end_in_a_turn),
+        STORY_WITH_MEMORY(at_most_8192_tasks_leave_in_a_turn_for_takes_that_do_not_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
