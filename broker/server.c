@@ -68,7 +68,7 @@ static int64_t next_mono_us(const struct server *server)
     next = least(next, notify_next_mono_us(&server->notify));
     if (server->is_stopping)
         next = least(next, server->stop_mono_us);
-    if (server->is_disk_short)
+    if (server->is_disk_short || server->workers.held.count)
         next = least(next, server->next_space_mono_us);
     return next;
 }

@@ -11,11 +11,12 @@ static const bool goes_ahead[MESSAGE_BYE] = {
     [MESSAGE_PONG] = true,
 };
 
-/* In memory a batch costs nothing, and with an interval nobody waits for it. */
+/* In memory a batch costs nothing, and with an interval nobody waits for it. Without room on the
+ * disk puts are refused, so there is nothing to wait for. */
 static bool is_full(const struct server *server)
 {
     return server->options->sync != SYNC_INTERVAL && store_fd(server->store) >= 0 &&
-           pressure_is_full(&server->pressure, server->now.mono_us);
+           !storage_is_short(server) && pressure_is_full(&server->pressure, server->now.mono_us);
 }
 
 bool hold_takes(struct server *server, struct request *request, struct bytes message)

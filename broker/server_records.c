@@ -33,6 +33,16 @@ static void fetch_puts(const struct server *server, const struct event *event, u
     sched_fetch_keys(server->sched, event, keys, count);
 }
 
+/* At once: nothing was changed, and the batch before may wait until somebody makes room. */
+static void refuse_puts(struct server *server, const struct request *request, uint32_t count)
+{
+    output_begin_statuses(server, request, count);
+    for (uint32_t i = 0; i < count; i++)
+        wire_write_int(&server->out, STATUS_NO_SPACE);
+    answer_write_end(&server->out, (struct bytes){NULL, 0});
+    output_now(server, request);
+}
+
 void records_put(struct server *server, struct request *request)
 {
     uint32_t count;
@@ -40,6 +50,10 @@ void records_put(struct server *server, struct request *request)
     const uint8_t *begin = request->reader.at;
     if (!read_puts(server, request, &count))
         return;
+    if (storage_is_short(server)) {
+        refuse_puts(server, request, count);
+        return;
+    }
     pressure_add(&server->pressure, count, (uint64_t)(request->reader.at - begin));
     struct event event = input_event(server, request, EVENT_PUT);
     event.put.queue = queue;
@@ -48,10 +62,7 @@ void records_put(struct server *server, struct request *request)
         if (i % FETCH_MAX == 0)
             fetch_puts(server, &event, i, count);
         event.put.put = &server->items[i].put;
-        enum status status = storage_is_short(server)
-                                 ? STATUS_NO_SPACE
-                                 : sched_step(server->sched, &event, &server->effects);
-        wire_write_int(&server->out, status);
+        wire_write_int(&server->out, sched_step(server->sched, &event, &server->effects));
     }
     output_end_statuses(server, request);
 }

@@ -257,6 +257,7 @@ def test_a_full_disk_refuses_puts_holds_reports_and_goes_on_by_itself(small_disk
     assert source.ask(SYNC_BEGIN, "q", None, False)[0] == NO_SPACE
     held = fill_with_reports(worker, 300)
     assert source.stats()["backlog"] > 0
+    assert source.put("q", ["newer"]) == [NO_SPACE]  # at once, though a batch waits for room
     ballast.unlink()
     assert worker.answer(held)[1] == [OK]
     wait_until(lambda: source.put("q", put("new", after=HOUR_US)) == [CREATED], what="room")
@@ -267,6 +268,26 @@ def test_a_full_disk_refuses_puts_holds_reports_and_goes_on_by_itself(small_disk
     assert "there is room on the disk again" in log
     again(broker, source)
     assert source.get("q", task.key).memo == b"last" and source.get("q", "new")
+
+
+def test_puts_that_wait_for_the_disk_are_refused_when_it_is_full(small_disk, brokers, connect,
+                                                                 preload):
+    still = small_disk / "still"
+    broker = brokers("--free-bytes-least", "16M", store=f"lmdb:{small_disk}/store",
+                     prefix=["env", f"EVERDUE_TEST_STILL={still}"] +
+                     [f"{name}={value}" for name, value in preload.items()])
+    source, other = connect(broker), connect(broker)
+    source.put("q", put("k", after=HOUR_US))
+    still.touch()
+    many = [put(f"f{i}", after=HOUR_US, payload=bytes(512)) for i in range(200)]
+    asked = [source.post(PUT, "q", many) for _ in range(60)]
+    wait_until(lambda: other.stats()["held_bytes"] > 0, what="what waits")
+    fill(small_disk, leave=8 << 20)
+    refused = source.answer(asked[-1])
+    assert set(refused[1]) == {NO_SPACE}
+    assert other.stats()["held_bytes"] == 0
+    still.unlink()
+    assert set(source.answer(asked[0])[1]) == {CREATED}
 
 
 def test_a_stop_with_a_full_disk_says_what_was_not_written(small_disk, brokers, connect):
