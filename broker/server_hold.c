@@ -52,16 +52,19 @@ static void handle_first(struct server *server, uint32_t number)
     free(memory);
 }
 
-/* One message of each connection, then one more of each. */
+/* One message of each connection, then one more of each, on from where the turn before ended. As
+ * bounded as what is read. */
 void hold_turn(struct server *server)
 {
     const struct overflows *held = &server->workers.held;
-    uint32_t place = held->count;
+    uint64_t end_bytes = held->bytes > INPUT_BYTES_MAX ? held->bytes - INPUT_BYTES_MAX : 0;
     server->turn_items = 0;
-    while (held->count && !is_full(server) && server->turn_items < INPUT_ITEMS_MAX) {
-        place = (place ? place : held->count) - 1;
-        if (place < held->count) /* others may have gone meanwhile */
-            handle_first(server, overflows_owner(held, place));
+    for (uint32_t i = 0; i < INPUT_MESSAGES_MAX && held->bytes > end_bytes && !is_full(server) &&
+                         server->turn_items < INPUT_ITEMS_MAX;
+         i++) {
+        if (server->next_held == 0 || server->next_held > held->count) /* others may have gone */
+            server->next_held = held->count;
+        handle_first(server, overflows_owner(held, --server->next_held));
     }
 }
 

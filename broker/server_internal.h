@@ -147,6 +147,7 @@ struct server {
     struct timer wall_timer, mono_timer;
     int signals;
     struct workers workers;
+    uint32_t next_held; /* behind the place in workers.held of whom it is the turn; 0: the last */
     struct sched *sched;
     struct store *store;
     struct effects effects;

@@ -6,6 +6,7 @@ long.
 """
 
 import array
+import collections
 import itertools
 import json
 import os
@@ -20,7 +21,8 @@ import pytest
 
 from conftest import wait_until
 from raw import (
-    BUSY, CHANGED, CREATED, GET, HOUR_US, OK, PING, PONG, PUT, REMOVE, REPORT, UNCHANGED, Peer, put)
+    BUSY, CHANGED, CREATED, GET, HOUR_US, OK, PING, PONG, PUT, REMOVE, REPORT, STATS, UNCHANGED,
+    Peer, put)
 
 OVERDUE = int(os.environ.get("EVERDUE_OVERDUE", "20000"))
 OVERDUE_S = 60 + OVERDUE / 1000
@@ -272,6 +274,34 @@ def test_puts_wait_for_room_in_order_and_reports_go_ahead_of_them(brokers, peers
     assert b"new" in peer.answers[looked][3]
     other.wait(lambda: other.welcome and asking, what="WELCOME")
     assert other.stats()["held_bytes"] == 0 and other.stats()["held_total"] >= 30
+
+
+def test_what_waits_is_handled_in_parts_and_of_each_peer_in_turn(brokers, peers, preload,
+                                                                 directory):
+    """The turn in which its STATS was handled says when it was a message's turn. Each batch has
+    room for fewer of these puts than there are sources."""
+    still = directory / "still"
+    broker = still_broker(brokers, preload, still)
+    filler, looker, other = [peers(broker, []) for _ in range(3)]
+    sources = [peers(broker, []) for _ in range(30)]
+    many = [put(f"f{i}", after=HOUR_US, payload=bytes(512)) for i in range(200)]
+    filler.put("q", put("k", after=HOUR_US))
+    still.touch()
+    for _ in range(60):
+        filler.post(PUT, "q", many)
+    wait_until(lambda: other.stats()["held_bytes"] > 0, what="what waits")
+    before = other.stats()["messages_in_total"]
+    looker.post(PUT, "q", [put("k", after=HOUR_US)])
+    looked = [looker.post(STATS, None) for _ in range(3000)]
+    asked = [[(source.post(PUT, "q", many), source.post(STATS, None))[1] for _ in range(4)]
+             for source in sources]
+    wait_until(lambda: other.stats()["messages_in_total"] > before + 3001 + 30 * 8, what="all")
+    still.unlink()
+    turns = [[source.answer(request)[1]["turns_total"] for request in requests]
+             for source, requests in zip(sources, asked)]
+    assert max(each[0] for each in turns) <= min(each[-1] for each in turns)
+    looks = collections.Counter(looker.answer(request)[1]["turns_total"] for request in looked)
+    assert max(looks.values()) <= 256, looks
 
 
 def test_too_much_that_waits_is_busy(brokers, peers, preload, directory):
