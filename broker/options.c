@@ -1,7 +1,9 @@
 #include "options.h"
 
 #include <argp.h>
+#include <arpa/inet.h>
 #include <ctype.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -97,10 +99,25 @@ static int apply_flags(struct options *options, const struct flags *flags)
 
 /* --- what follows ----------------------------------------------------------------------------- */
 
+/* By the number alone: an interface may be named as a number begins, and is what its address is. */
 static bool is_loopback(const char *endpoint)
 {
-    return strncmp(endpoint, "ipc://", 6) == 0 || strncmp(endpoint, "tcp://127.", 10) == 0 ||
-           strncmp(endpoint, "tcp://[::1]:", 12) == 0;
+    char host[INET6_ADDRSTRLEN + 2] = ""; /* with brackets */
+    struct in_addr four;
+    struct in6_addr six;
+    if (strncmp(endpoint, "ipc://", 6) == 0)
+        return true;
+    const char *address = endpoint + strlen("tcp://"), *colon = strrchr(address, ':');
+    size_t count = (size_t)(colon - address);
+    if (count >= sizeof(host))
+        return false;
+    memcpy(host, address, count);
+    if (host[0] != '[')
+        return inet_pton(AF_INET, host, &four) == 1 && ntohl(four.s_addr) >> 24 == IN_LOOPBACKNET;
+    if (host[count - 1] != ']')
+        return false;
+    host[count - 1] = '\0';
+    return inet_pton(AF_INET6, host + 1, &six) == 1 && IN6_IS_ADDR_LOOPBACK(&six);
 }
 
 static int finish_endpoints(struct options *options)

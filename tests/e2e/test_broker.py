@@ -158,10 +158,20 @@ def test_help_and_version_are_data():
 # --- where it listens ---
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0:7790", "*:7790", "[::]:7790", "192.0.2.1:7790"])
+# libzmq binds to the names of interfaces, too, and these may begin as they like.
+@pytest.mark.parametrize("address", ["0.0.0.0:7790", "*:7790", "[::]:7790", "192.0.2.1:7790",
+                                     "eth0:7790", "127.lan:7790", "127.1:7790", "[::ffff:1.2.3.4]:*",
+                                     "localhost.example:7790", "[::11:7790", "128.0.0.1:*"])
 def test_an_address_beyond_loopback_is_refused(address):
     said = refused("--listen", f"tcp://{address}", "--store", "memory", code=REFUSED)
     assert f"tcp://{address} is open to others" in said and "--insecure-plaintext" in said
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:*", "127.255.0.9:7790", "[::1]:7790", "localhost:*",
+                                     "[0:0:0:0:0:0:0:1]:*"])
+def test_all_of_loopback_is_taken(address):
+    assert "good" in refused("--listen", f"tcp://{address}", "--store", "memory", "--check-config",
+                             code=0)
 
 
 def test_beyond_loopback_may_be_insisted_on(brokers):
