@@ -54,5 +54,6 @@ mkdir "$root/old"
 cd "$root"
 pivot_root . old
 umount -l /old
+mount --make-rshared / # as systemd does where it boots a machine: credentials are mounted so
 exec env -i container=namespace PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system \
     --unit=try.target --show-status=no --log-target=console --log-level=notice

@@ -21,6 +21,10 @@ VERSION = 2 if "EVERDUE_CGROUP2" in os.environ or not all(path.is_dir() for path
 HIERARCHIES = [V2] if VERSION == 2 else V1
 CANNOT = 77
 WORKER = "everdue-worker@feeds"
+DROP_IN = """[Service]
+LoadCredential=key:/etc/everdue/feeds.key
+Environment=EVERDUE_CURVE_KEY=%d/key
+"""
 BUSY_S = 60  # a start, a stop, the watchdog's 10 s: on a machine that does much else
 
 
@@ -151,6 +155,33 @@ def test_the_units_start_work_come_back_and_stop(systemd):
     for unit in (WORKER, "everdue-broker"):
         assert systemd.do("systemctl", "stop", unit).returncode == 0
         assert systemd.show(unit, "ExecMainStatus") == "0", systemd.journal(unit)
+
+
+def test_the_units_work_with_keys(systemd):
+    """As docs/operations.md says: the broker's key is its user's, a worker's a credential."""
+    folder = "/etc/everdue"
+    for name in ("broker", "feeds", "me"):
+        assert systemd.do("everdue", "keygen", f"{folder}/{name}.key").returncode == 0
+    assert systemd.do("chown", "everdue", f"{folder}/broker.key").returncode == 0
+    roles = {"feeds": "role=worker queues=feeds", "me": "role=admin"}
+    systemd.write(f"{folder}/allow", "".join(
+        f"key {systemd.do('cat', f'{folder}/{name}.key.pub').stdout.strip()} {role}\n"
+        for name, role in roles.items()))
+    systemd.write(f"{folder}/broker.conf",
+                  f"curve-key = {folder}/broker.key\nallow = {folder}/allow\n")
+    systemd.write(f"{folder}/worker-feeds.env", "ARGUMENTS=--queue feeds --every 1s "
+                  f"--curve-server {folder}/broker.key.pub -- /bin/true {{key}}\n")
+    drop_in = f"/etc/systemd/system/{WORKER}.service.d"
+    assert systemd.do("mkdir", drop_in).returncode == 0
+    systemd.write(f"{drop_in}/key.conf", DROP_IN)
+    assert systemd.do("systemctl", "daemon-reload").returncode == 0
+    systemd.start("everdue-broker")
+    systemd.start(WORKER)
+    mine = ["everdue", "--curve-server", f"{folder}/broker.key.pub", "--curve-key", f"{folder}/me.key"]
+    assert systemd.do(*mine, "put", "k", "--queue", "feeds").returncode == 0
+    wait_until(lambda: json.loads(systemd.do(*mine, "-o", "json", "stats").stdout)[
+        "reports_ok_total"] >= 1 or print(systemd.journal(WORKER)), BUSY_S, "a report")
+    assert systemd.do("everdue", "ping").returncode == 77
 
 
 def test_a_wrong_configuration_is_not_tried_again_and_again(systemd):
