@@ -59,6 +59,10 @@ def test_the_broker_is_healthy_and_has_no_rights(stack):
     wait_until(lambda: stack.health() == "healthy", what="a healthy broker")
     assert stack.command("exec", "broker", "id", "-u").stdout.strip() == "7790"
     assert stack.command("exec", "broker", "touch", "/new", check=False).returncode != 0
+    broker, = stack.ids("broker")
+    assert stack.inspect(broker, "{{.HostConfig.ReadonlyRootfs}}") == "true"
+    status = stack.command("exec", "broker", "cat", "/proc/1/status").stdout.split("\n")
+    assert {"CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1"} <= set(status)
 
 
 def test_who_has_no_key_gets_nothing(stack):

@@ -7,6 +7,8 @@ import pytest
 
 from conftest import PROGRAMS, environment, wait_until
 
+TEN_YEARS, TEN_YEARS_BACK = "+315360000s", "-315360000s"
+
 
 @pytest.fixture
 def library():
@@ -44,17 +46,23 @@ def stepped(directory, free_endpoint, library):
     assert child.wait(10) == 0
 
 
-def test_status_says_that_the_clock_was_set_back_and_nothing_is_early(stepped):
+@pytest.mark.parametrize("step", ["-3600s", TEN_YEARS_BACK])
+def test_status_says_that_the_clock_was_set_back_and_nothing_is_early(stepped, step):
     stepped("put", "soon", "--in", "1s")
-    stepped.set_clock("-3600s")
+    stepped("put", "out")
+    assert "out" in stepped("take", "--lease", "1h")
+    stepped.set_clock(step)
     assert "The wall clock was set back by" in stepped("status")
     assert "waiting" in stepped("get", "soon")
+    assert "leased" in stepped("get", "out")
+    stepped.set_clock("+0")
+    wait_until(lambda: "ready" in stepped("get", "soon"), what="the time before the step")
 
 
 def test_a_clock_set_forward_makes_due_what_was_to_come_ten_seconds_later(stepped):
     stepped("put", "later", "--in", "1h")
     assert "waiting" in stepped("get", "later")
-    stepped.set_clock("+7200s")
+    stepped.set_clock(TEN_YEARS)
     assert "The wall clock was set forward by" in stepped("status")
     assert "waiting" in stepped("get", "later")
     stepped("put", "soon", "--in", "1s")
@@ -65,7 +73,7 @@ def test_a_clock_set_forward_makes_due_what_was_to_come_ten_seconds_later(steppe
 
 def test_a_clock_that_is_put_right_soon_makes_nothing_due(stepped):
     stepped("put", "later", "--in", "1h")
-    stepped.set_clock("+315360000s")
+    stepped.set_clock(TEN_YEARS)
     assert "waiting" in stepped("get", "later")
     stepped.set_clock("+0")
     assert "The wall clock was set back by" in stepped("status")

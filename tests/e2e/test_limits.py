@@ -3,6 +3,7 @@
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -98,6 +99,27 @@ def test_too_many_connections_are_cut_and_do_no_harm(many_descriptors, directory
         said = broker.communicate(timeout=20)[1]
     assert broker.returncode == 0
     assert "too many connections" in said and "fewer sessions than configured" in said
+
+
+def test_the_kernel_ends_connections_whose_hosts_are_gone(broker, directory):
+    """A host that lost its power says nothing: its descriptor comes back within a minute (S3)."""
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    trace, peer = directory / "trace", Peer(broker.endpoint)
+    tracer = subprocess.Popen(["strace", "-f", "-p", str(broker.process.pid), "-e",
+                               "trace=setsockopt", "-o", trace], stderr=subprocess.PIPE, text=True)
+    line = tracer.stderr.readline()
+    if "attached" not in line:
+        tracer.wait()
+        pytest.skip(f"strace cannot attach here: {line.strip()}")
+    peer.connect()
+    peer.hello()
+    peer.close()
+    tracer.terminate()
+    tracer.wait()
+    asked = set(re.findall(r"(\w+, \[\d+\])", trace.read_text()))
+    assert {"SO_KEEPALIVE, [1]", "TCP_KEEPIDLE, [30]", "TCP_KEEPINTVL, [10]", "TCP_KEEPCNT, [3]",
+            "TCP_USER_TIMEOUT, [30000]"} <= asked
 
 
 # --- a full set that stands open ---

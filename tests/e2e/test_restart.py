@@ -427,6 +427,7 @@ def test_the_record_of_a_stopped_worker_runs_again_and_its_report_is_stale(broke
     wait_until(lambda: broker.stats()["reports_ok_total"] == 1, what="the report")
     os.kill(child, signal.SIGCONT)
     wait_until(lambda: broker.stats()["workers"] == 2, what="the worker that went on")
+    wait_until(lambda: broker.stats()["stale_total"] == 1, what="its report")
     assert broker.stats()["reports_ok_total"] == 1
 
 

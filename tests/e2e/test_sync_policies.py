@@ -180,6 +180,26 @@ def test_a_failed_write_or_fsync_ends_the_broker_and_acknowledges_nothing(broker
     assert "before" in [record.key for record in peer.list("q")]
 
 
+@pytest.mark.parametrize("error", ["ENOSPC", "EDQUOT", "EFBIG"])
+def test_what_the_disk_has_no_room_for_waits_and_is_written_when_it_has(brokers, connect, error):
+    """Full, over a quota, over `ulimit -f`: nothing is acknowledged, and nothing ends (S14)."""
+    broker = brokers("--stop-timeout", "0s", store="lmdb")
+    peer = connect(broker, queues=["q"], credit=1)
+    assert peer.put("q", put("before", after=HOUR_US)) == [CREATED]
+    tracer = inject(broker.process.pid, f"error={error}", "pwrite64,pwritev,writev")
+    try:
+        request = peer.post(PUT, "q", [put("k")])
+        wait_until(lambda: peer.stats()["disk_short"], what="the broker's notice")
+        assert request not in peer.answers and not peer.tasks
+    finally:
+        tracer.terminate()
+        tracer.wait()
+    assert peer.answer(request)[1] == [CREATED]
+    assert [task.key for task in peer.next_tasks(1)] == ["k"]
+    again(broker, peer)
+    assert {record.key for record in peer.list("q")} == {"before", "k"}
+
+
 def hold_fsync(pid):
     """Each fsync and the like of this process takes a minute, until the tracer ends."""
     return inject(pid, "delay_enter=60000000")
