@@ -4,7 +4,9 @@
 
 #include "server_internal.h"
 
-#define CORRUPT_ADVICE "everdue-broker --check-store says more; start on a backup of the directory"
+#define CORRUPT_ADVICE                                                                             \
+    "everdue-broker --check-store says more; start on a backup, or save with --salvage what is "   \
+    "whole"
 
 /* --- loading ---------------------------------------------------------------------------------- */
 

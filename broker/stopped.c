@@ -44,10 +44,18 @@ static void print_line(const char *line, void *user)
     puts(line);
 }
 
+static void offer_salvage(enum status status)
+{
+    if (status == STATUS_CORRUPT)
+        fprintf(stderr, "everdue-broker: --salvage prints what is whole in it\n");
+}
+
 static int check(const struct options *options)
 {
     enum status status = finish_output(store_check_lmdb(options->directory, print_line, NULL));
-    return say_failed(options, status, "");
+    int code = say_failed(options, status, "");
+    offer_salvage(status);
+    return code;
 }
 
 /* --- dump ------------------------------------------------------------------------------------- */
@@ -56,7 +64,8 @@ static void list_queues(const struct dump *dump)
 {
     fprintf(stderr, "everdue-broker: its queues:");
     for (uint32_t i = 0; i < dump->queue_count; i++)
-        fprintf(stderr, " %s (%" PRIu64 " records)", dump->queues[i].name, dump->queues[i].records);
+        fprintf(stderr, " %s (%" PRIu64 " records%s)", dump->queues[i].name,
+                dump->queues[i].records, dump->queues[i].is_stored ? "" : ", its name is lost");
     fprintf(stderr, "%s\n", dump->queue_count ? "" : " none");
 }
 
@@ -79,8 +88,7 @@ static int dump(const struct options *options)
     const struct store_visitor visitor = {dump_row, dump_record, &dump};
     enum status status = finish_output(store_visit_lmdb(options->directory, &visitor, why));
     int code = say_failed(options, status, why[0] ? why : dump.why);
-    if (status == STATUS_CORRUPT)
-        fprintf(stderr, "everdue-broker: --salvage prints what is whole in it\n");
+    offer_salvage(status);
     if (!code && !has_queue(options, &dump))
         code = 1;
     dump_release(&dump);

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import subprocess
 
 import pytest
@@ -185,6 +186,19 @@ def test_a_damaged_record_is_named_and_all_others_come_back(filled, brokers, dir
     other.everdue("sync", str(file))
     wanted = [line for line in exports["default"].splitlines() if '"key":"r17"' not in line]
     assert sorted(other.everdue("export").stdout.splitlines()) == sorted(wanted)
+
+
+def test_a_queue_whose_name_is_lost_is_offered_under_its_number(filled):
+    store, _ = filled
+    assert damage(store, b"hosts")
+    checked = tool("--check-store", store)
+    assert checked.returncode == BAD_DATA and "--salvage prints what is whole" in checked.stderr
+    done = tool("--salvage", store, "--queue", "hosts")
+    assert done.returncode == 1 and not done.stdout
+    name = re.search(r"(queue-\d+) \(2 records, its name is lost\)", done.stderr).group(1)
+    done = tool("--salvage", store, "--queue", name)
+    assert done.returncode == 1 and {line["key"] for line in lines(done.stdout)} == {"other", "bad"}
+    assert f"its 2 records are printed with --queue {name}" in done.stderr
 
 
 def test_what_waited_for_a_report_is_named_with_its_content(durable_broker):
