@@ -83,8 +83,8 @@ def check_states(story: Story, record: Record) -> Iterator[Violation]:
         if grant.state >= grant.lease:
             yield Violation("numbers", f"{name(record)}: lease {grant.lease} is not above its "
                                        f"state {grant.state}")
-        if highest and grant.state < highest.state and not (
-                story.rules.window_us and story.next_kill(highest.sent) < grant.sent):
+        if highest and grant.state < highest.state and (
+                story.is_kept(highest.sent) or story.next_kill(highest.sent) > grant.sent):
             yield Violation("gone", f"{name(record)}: state {highest.state} was granted, and "
                                     f"{grant.state} later, with lease {grant.lease}")
         if not highest or grant.state > highest.state:

@@ -120,6 +120,39 @@ def see_the_cut(stage: CutStage) -> None:
     stage.pump(0.02 * stage.dice.random())
 
 
+# --- an upgrade ---
+
+
+def upgrade(stage: Stage) -> None:
+    """The broker, an everdue-worker or both are told to end while everybody works, end in order,
+    and start again: no record may be handed out twice for that."""
+    stage.pump(0.02 + 0.15 * stage.dice.random())
+    stage.require_broker()
+    stage.figures["restarts"] += 1
+    real = stage.dice.choice(stage.reals) if stage.dice.random() < 0.4 else None
+    if real:
+        real.child.terminate()
+    if not real or stage.dice.random() < 0.5:
+        stage.stop_broker()
+        stage.pump(0.1 * stage.dice.random())
+        stage.start_broker()
+    if real:
+        stage.end_in_order(real.child, "an everdue-worker")
+        stage.reals.remove(real)
+        stage.start_real()
+
+
+def in_order(seed: int, directory: pathlib.Path) -> Stage:
+    """Reports are waited for, or not, or for a part of the longest runs."""
+    patience = ("0s", "50ms", "2s")[seed % 3]
+    return Stage(seed, directory, Setting(real=2, broker_options=("--stop-timeout", patience)))
+
+
+def in_order_interval(seed: int, directory: pathlib.Path) -> Stage:
+    """A stop in order writes all, also what was acknowledged a moment before."""
+    return Stage(seed, directory, Setting(sync="interval:500ms", window_us=600 * MS, real=2))
+
+
 # --- workers are killed and stopped ---
 
 
@@ -254,6 +287,10 @@ PROCESS_FAULTS = {
                                   "the same with --sync interval:50ms"),
     "broker-kill-never": Fault(kill_broker, never, 40, ("broker_kills",),
                                "the same with --sync never"),
+    "upgrade": Fault(upgrade, in_order, 40, ("restarts",),
+                     "the broker and everdue-workers end in order and start again"),
+    "upgrade-interval": Fault(upgrade, in_order_interval, 40, ("restarts",),
+                              "the same with --sync interval:500ms, of which nothing may be lost"),
     "worker-kill": Fault(kill_worker, workers, 40, ("worker_kills", "stops"),
                          "kill -9 of everdue-workers"),
     "worker-stop": Fault(stop_worker, workers, 20, ("worker_kills", "stops"),

@@ -9,6 +9,7 @@ run on one machine, so the wall clock orders them. `t` is that clock in microsec
               again so much later), turn_us (how old the broker's clock may be when it reads a
               message: it reads it once a turn, and may be held up in it), unseen (tasks may vanish on their way while the broker runs)
     up, kill, down   the broker: about to be started, about to be killed, known to be dead
+    stop      instead of kill: about to be told to end in order
     ask       who, id, op (put, remove, run_now), queue, key, value: a request leaves
     answer    who, id, status: its answer came
     session   who: WELCOME came; what was not answered on older connections comes to nothing now

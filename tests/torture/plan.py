@@ -43,6 +43,12 @@ class Plan:
         self.say(ms + 1, "down")
         self.say(up, "up")
 
+    def stop(self, ms, up):
+        """It ends in order, within 2 ms."""
+        self.say(ms, "stop")
+        self.say(ms + 2, "down")
+        self.say(up, "up")
+
     def end(self, ms, *found, created=1, removed=0):
         """What is there at the end: (key, value, memo) each."""
         for key, value, memo in found:

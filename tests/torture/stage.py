@@ -104,7 +104,7 @@ class Stage:
         self.actors: list[Actor] = []
         self.syncer: Syncer | None = None
         self.doubted: set[str] = set()
-        self.figures = {"starts": 0, "broker_kills": 0, "worker_kills": 0, "stops": 0}
+        self.figures = {"starts": 0, "broker_kills": 0, "worker_kills": 0, "stops": 0, "restarts": 0}
         (directory / "config").write_text(CONFIG, encoding="ascii")
 
     def __enter__(self) -> "Stage":
@@ -169,6 +169,20 @@ class Stage:
         self.broker.kill()
         self.figures["broker_kills"] += 1
         self.broker_is_gone()
+
+    def stop_broker(self) -> None:
+        """SIGTERM once somebody is there, and everybody works on until it has ended in order."""
+        self.pump_or_break(QUIET_S, lambda: any(actor.is_live for actor in self.actors), "a session")
+        self.history.add("stop")
+        self.broker.terminate()
+        self.end_in_order(self.broker, "the broker")
+        self.broker_is_gone()
+
+    def end_in_order(self, child: subprocess.Popen, what: str) -> None:
+        """A process that was told to end does so, with 0."""
+        self.pump_or_break(QUIET_S, lambda: child.poll() is not None, f"the end of {what}")
+        if child.returncode != 0:
+            raise Broken(f"{what} stopped with {child.returncode}")
 
     def broker_is_gone(self) -> None:
         """It ended: read what had come from it."""

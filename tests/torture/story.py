@@ -116,6 +116,7 @@ class Story:
         self.records: dict[tuple[str, str], Record] = {}
         self.ups: list[int] = []
         self.kills: list[int] = []
+        self.stops: set[int] = set()  # those of them that were ends in order
         self.downs: list[int] = []
         self.doubts: dict[str, list[list[float]]] = collections.defaultdict(list)
         self.resumed: dict[int, list[int]] = collections.defaultdict(list)
@@ -137,8 +138,9 @@ class Story:
 
     def is_kept(self, t: float) -> bool:
         """Whether what was seen or acknowledged at t is beyond any crash."""
-        return t < NEVER and (self.rules.window_us == 0 or
-                              self.next_kill(t) - t > self.rules.window_us)
+        end = self.next_kill(t)
+        return t < NEVER and (self.rules.window_us == 0 or end in self.stops or
+                              end - t > self.rules.window_us)
 
     def next_kill(self, t: float) -> float:
         """The kill of the broker that ran at t, or was killed shortly before: what had come from
@@ -172,6 +174,11 @@ class Story:
 
     def _see_kill(self, event: dict) -> None:
         self.kills.append(event["t"])
+
+    def _see_stop(self, event: dict) -> None:
+        """It was told to end: whatever it acknowledged until then, or will, is on disk when it has."""
+        self.kills.append(event["t"])
+        self.stops.add(event["t"])
 
     def _see_down(self, event: dict) -> None:
         self.downs.append(event["t"])

@@ -107,6 +107,25 @@ def test_a_weak_policy_may_lose_its_window(plan):
     assert plan.kinds() == []
 
 
+def test_a_stop_in_order_excuses_no_loss_of_a_weak_policy():
+    plan = Plan(window_us=100 * MS)
+    plan.ask(1, "put", "k", "v1", until=2)
+    plan.ask(150, "put", "k", "v2", until=151)
+    plan.stop(152, 160)
+    plan.kill(400, 405)
+    plan.end(490, ("k", "v1", None))
+    assert plan.kinds() == ["gone"]
+
+
+def test_what_came_after_a_stop_in_order_may_be_lost_with_a_kill():
+    plan = Plan(window_us=100 * MS)
+    plan.stop(5, 10)
+    plan.ask(150, "put", "k", "v1", until=151)
+    plan.kill(200, 205)
+    plan.end(290, created=0)
+    assert plan.kinds() == []
+
+
 def test_a_request_that_came_again_late_may_count_late(plan):
     plan = Plan(repeat_us=50 * MS, fifo=False)
     plan.ask(1, "put", "k", "v1", until=5)
@@ -278,6 +297,15 @@ def test_overlapping_because_the_broker_restarted(plan):
     plan.ask(1, "put", "k", "v1", until=2)
     plan.grant(10, 5)
     plan.kill(11, 20)
+    plan.say(25, "resumed", who="peer-a", lease=5, status=OK)
+    plan.grant(30, 6, who="peer-b")
+    assert plan.kinds() == ["overlapping"]
+
+
+def test_overlapping_because_the_broker_was_stopped_in_order(plan):
+    plan.ask(1, "put", "k", "v1", until=2)
+    plan.grant(10, 5)
+    plan.stop(11, 20)
     plan.say(25, "resumed", who="peer-a", lease=5, status=OK)
     plan.grant(30, 6, who="peer-b")
     assert plan.kinds() == ["overlapping"]
