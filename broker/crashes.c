@@ -87,7 +87,7 @@ bool crashes_watch(const char *directory)
     char path[PATH_MAX];
     if (!path_of(directory, path))
         return false;
-    mark_fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    mark_fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (mark_fd < 0)
         return false;
     if (lseek(mark_fd, 0, SEEK_END) > LINE_BYTES * LINES_MAX && ftruncate(mark_fd, 0))

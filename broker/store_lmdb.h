@@ -120,6 +120,9 @@ void store_lmdb_say(char *why, const char *format, ...) __attribute__((format(pr
 
 /* --- store_lmdb_files.c: the directory and what is in it beside LMDB's ----------------------- */
 
+/* Links in the place of files of the store are not followed, so whoever may write to the directory
+ * (or made it) cannot make the broker write elsewhere. The directory itself may be one. */
+
 /* Makes it, with the directories above it. */
 enum status store_lmdb_directory_make(const char *directory, char *why);
 /* Fails with LOCKED and the holder's pid in the text. The lock ends when *fd is closed. */

@@ -43,13 +43,13 @@ static enum status say_failed(char *why, const char *what, const char *path, int
 /* --- opening --------------------------------------------------------------------------------- */
 
 /* LMDB maps its lock file and writes to it: where the disk has no block left for it, that would end
- * the process. So it gets its blocks first, or an error. */
+ * the process. So it gets its blocks first, or an error. (And LMDB would follow a link.) */
 static int allocate_lock(const struct store_lmdb_env_options *options)
 {
     char path[STORE_LMDB_PATH_BYTES + 32];
     const char *name = options->flags & MDB_NOSUBDIR ? "-lock" : "/lock.mdb";
     snprintf(path, sizeof(path), "%s%s", options->path, name);
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, FILE_MODE);
+    int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
     if (fd < 0)
         return errno;
     int error = posix_fallocate(fd, 0, LOCK_BYTES);

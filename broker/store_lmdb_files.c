@@ -93,7 +93,7 @@ enum status store_lmdb_lock(const char *directory, int *fd, char *why)
         store_lmdb_say(why, "the name of the store's directory is too long");
         return STATUS_BAD_FIELD;
     }
-    *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    *fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (*fd < 0) {
         store_lmdb_say(why, "cannot open %s: %s", path, strerror(errno));
         return STATUS_IO;
@@ -141,11 +141,14 @@ bool store_lmdb_reserve_make(const char *directory, uint64_t bytes)
     struct stat found;
     if (!bytes || !file_path(path, directory, "reserve"))
         return false;
-    if (stat(path, &found) == 0 && (uint64_t)found.st_size == bytes)
+    bool is_there = lstat(path, &found) == 0;
+    if (is_there && S_ISREG(found.st_mode) && (uint64_t)found.st_size == bytes)
         return true;
+    if (is_there && !S_ISREG(found.st_mode))
+        unlink(path);
     if (store_lmdb_free_bytes(directory) / 2 < bytes)
         return false;
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return false;
     bool made = ftruncate(fd, (off_t)bytes) == 0 && posix_fallocate(fd, 0, (off_t)bytes) == 0;

@@ -268,7 +268,7 @@ enum status store_lmdb_pages_check(const char *directory, struct store_lmdb_page
     struct tree_file file = {.why = why};
     memset(pages, 0, sizeof(*pages));
     snprintf(path, sizeof(path), "%s/data.mdb", directory);
-    file.fd = open(path, O_RDWR | O_CLOEXEC);
+    file.fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
     if (file.fd < 0) {
         store_lmdb_say(why, "cannot open %s: %s", path, strerror(errno));
         return errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO;

@@ -240,6 +240,21 @@ def test_a_link_in_the_place_of_a_socket_or_its_lock_leads_nowhere(directory, na
         (directory / name).unlink()
 
 
+@pytest.mark.parametrize("name", ["owner.lock", "lock.mdb", "data.mdb", "reserve", "crashes"])
+@pytest.mark.parametrize("target", ["precious", "new"])
+def test_a_link_in_the_place_of_a_stores_file_leads_nowhere(brokers, directory, name, target):
+    """Nor can whoever made the store's directory before the broker did."""
+    store, precious = directory / "store", directory / "precious"
+    store.mkdir()
+    precious.write_text("kept")
+    (store / name).symlink_to(directory / target)
+    done = run("--store", f"lmdb:{store}", "--listen", f"ipc://{directory}/none/socket")
+    assert done.returncode in (IO_ERROR, CONFIG), done
+    assert precious.read_text() == "kept" and not (directory / "new").exists()
+    if done.returncode == IO_ERROR:
+        assert f"{store}/{name}" in done.stderr or str(store) in done.stderr, done
+
+
 # --- where the records are ---
 
 
