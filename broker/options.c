@@ -3,6 +3,7 @@
 #include <argp.h>
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -155,6 +156,7 @@ static int check_files(struct options *options)
         return complain(options, status == STATUS_DENIED ? EX_NOPERM : EX_CONFIG, "%s: %s",
                         options->curve_key,
                         status == STATUS_DENIED ? "others than its owner can read it; chmod 600"
+                        : status == STATUS_IO   ? strerror(errno)
                                                 : "there is no pair of keys in it");
     return 0;
 }

@@ -73,28 +73,19 @@ def test_a_key_that_others_can_read_is_no_secret_to_any_program(directory, free_
         assert "chmod" in done.stderr and str(key.path) in done.stderr
     worker = run("everdue-worker", "--broker", endpoint, "--curve-key", key.path, "--curve-server",
                  key.public, "-n", "1", "--", "true")
-    assert worker.returncode == 77 and "others than its owner can read" in worker.stderr
+    assert worker.returncode != 0 and "others than its owner can read" in worker.stderr
 
 
-def test_a_key_that_cannot_be_used_is_named_with_the_reason(directory, free_endpoint):
-    key, endpoint, none = Key(directory, "k"), free_endpoint(), directory / "none"
-    empty, allow = directory / "empty", directory / "allow"
-    allow.write_text(f"key {key.public} role=admin\n")
+def test_a_brokers_key_that_cannot_be_used_is_named_with_the_reason(directory):
+    none, empty, allow = (directory / name for name in ("none", "empty", "allow"))
+    allow.write_text("uid 0 role=admin\n")
     empty.touch(mode=0o600)
-    broker = ["everdue-broker", "--listen", endpoint, "--store", "memory", "--allow", allow]
-    client, worker = ["everdue", "-e", endpoint, "ping"], ["everdue-worker", "--broker", endpoint]
-    for flags, named, said, programs in (
-            (["--curve-key", none], none, "No such file", [broker]),
-            (["--curve-key", empty], empty, "no pair of keys in it; everdue keygen", [broker]),
-            (["--curve-key", none, "--curve-server", key.public], none, "No such file",
-             [client, worker]),
-            (["--curve-key", key.path, "--curve-server", none], none, "neither a public key",
-             [client, worker]),
-            (["--curve-key", key.path], "--curve-server", "--curve-key", [client, worker])):
-        for program in programs:
-            done = run(*program, *flags, *(["--", "true"] if program is worker else []))
-            assert done.returncode in (64, 78), done
-            assert str(named) in done.stderr and said in done.stderr, done
+    for file, said in ((none, "No such file"), (empty, "no pair of keys")):
+        for more in ([], ["--check-config"]):
+            done = run("everdue-broker", "--store", "memory", "--listen", "tcp://127.0.0.1:*",
+                       "--curve-key", file, "--allow", allow, *more)
+            assert done.returncode == 78, done
+            assert str(file) in done.stderr and said in done.stderr, done
 
 
 def test_settings_that_would_let_anybody_in_are_refused(directory):
