@@ -159,6 +159,7 @@ static void on_hello(struct server *server, struct request *request)
     }
     workers_at(&server->workers, request->worker)->peer = request->peer;
     workers_at(&server->workers, request->worker)->who = who;
+    workers_at(&server->workers, request->worker)->is_streamed_to |= hello.credit > 0;
     struct event event = input_event(server, request, EVENT_HELLO);
     event.hello = &hello;
     enum status status = server_step(server, &event);
@@ -181,8 +182,10 @@ static void on_credit(struct server *server, struct request *request)
     uint64_t credit = wire_read_uint(&request->reader);
     uint32_t most = request->peer ? request->peer->credit_max : CREDIT_MAX;
     event.credit = credit < most ? (uint32_t)credit : most;
-    if (input_is_well_read(server, request))
-        server_step(server, &event);
+    if (!input_is_well_read(server, request))
+        return;
+    workers_at(&server->workers, request->worker)->is_streamed_to |= event.credit > 0;
+    server_step(server, &event);
 }
 
 static void on_goodbye(struct server *server, struct request *request)

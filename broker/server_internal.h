@@ -38,6 +38,7 @@ enum {
     PACE_US = 4000,            /* between two commits of reports alone */
     PACE_BUSY_US = 8000,       /* the same after one with so many states: */
     PACE_BUSY_STATES = 256,
+    PACE_MEMORY_US = 1000,        /* in memory: between two times when answers to reports leave */
     DUE_GAP_US = 100,             /* between two turns that only something due has caused */
     DUE_GAP_SATURATED_US = 10000, /* the same while nobody has credit */
     DUE_AHEAD_US = 80,            /* so much before it is due the broker wakes, */

@@ -81,10 +81,19 @@ void output_begin_statuses(struct server *server, const struct request *request,
     wire_write_array(&server->out, count);
 }
 
+/* Nobody waits for the answer to a report who is given work as it comes due. Who takes it may: that
+ * is not worth a commit of its own, but costs nothing in memory. */
+static bool may_wait(const struct server *server, const struct request *request)
+{
+    return request->head.type == MESSAGE_REPORT &&
+           (store_fd(server->store) >= 0 ||
+            workers_at(&server->workers, request->worker)->is_streamed_to);
+}
+
 void output_end_statuses(struct server *server, const struct request *request)
 {
     answer_write_end(&server->out, (struct bytes){NULL, 0});
-    if (request->head.type == MESSAGE_REPORT) /* nobody waits for that: its credit is free */
+    if (may_wait(server, request))
         hold_out(server, request->identity);
     else
         output_durable(server, request->identity);

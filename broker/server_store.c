@@ -8,6 +8,11 @@
     "everdue-broker --check-store says more; start on a backup, or save with --salvage what is "   \
     "whole"
 
+static bool is_in_memory(const struct server *server)
+{
+    return store_fd(server->store) < 0;
+}
+
 /* --- loading ---------------------------------------------------------------------------------- */
 
 static enum status visit_row(const struct store_row *row, const uint8_t *bytes, void *user)
@@ -58,7 +63,7 @@ static void reserve_first(struct server *server)
 {
     while (!server->exit_code && sched_reserve_wanted(server->sched)) {
         storage_turn(server);
-        if (server->is_in_flight && store_fd(server->store) >= 0) {
+        if (server->is_in_flight && !is_in_memory(server)) {
             struct timespec pause = {.tv_nsec = 1000000};
             nanosleep(&pause, NULL); /* the process serves nobody yet */
         }
@@ -198,9 +203,36 @@ static void turn_interval(struct server *server)
  * commit. */
 static bool is_paced(const struct server *server)
 {
-    return server->options->sync != SYNC_INTERVAL && store_fd(server->store) >= 0 &&
+    return server->options->sync != SYNC_INTERVAL && !is_in_memory(server) &&
            !server->is_in_flight && !server->is_awaited && sched_is_dirty(server->sched) &&
            server->now.mono_us < server->paced_mono_us && !sched_waits_for_seal(server->sched);
+}
+
+/* In memory a batch is done at once. The answers to reports alone keep a distance there, too: who
+ * is given one record after the other is sent one message a cycle then instead of two. */
+static bool keeps_answers(const struct server *server)
+{
+    return is_in_memory(server) && !server->is_awaited &&
+           server->now.mono_us < server->paced_mono_us;
+}
+
+static int64_t pace_us(const struct server *server, uint64_t states)
+{
+    if (is_in_memory(server))
+        return PACE_MEMORY_US;
+    return states >= PACE_BUSY_STATES ? PACE_BUSY_US : PACE_US;
+}
+
+/* Nothing waits for the disk: what has filled may be said. */
+static void turn_clean(struct server *server)
+{
+    if (!server->filling.count || keeps_answers(server))
+        return;
+    output_answers(server, &server->filling);
+    if (is_in_memory(server)) {
+        server->is_awaited = false;
+        server->paced_mono_us = server->now.mono_us + PACE_MEMORY_US;
+    }
 }
 
 static void turn_durable(struct server *server)
@@ -208,19 +240,20 @@ static void turn_durable(struct server *server)
     if (server->is_in_flight || is_paced(server))
         return;
     if (!sched_is_dirty(server->sched)) {
-        output_answers(server, &server->filling);
+        turn_clean(server);
         return;
     }
     if (!seal(server)) { /* it is tried again */
         server->paced_mono_us = server->now.mono_us + PACE_US;
         return;
     }
-    struct answers sealed = server->sealed; /* empty: nothing is in flight */
-    server->sealed = server->filling;
-    server->filling = sealed;
-    server->is_awaited = false;
-    bool is_busy = server->batch->state_count >= PACE_BUSY_STATES;
-    server->paced_mono_us = server->now.mono_us + (is_busy ? PACE_BUSY_US : PACE_US);
+    if (!keeps_answers(server)) {
+        struct answers sealed = server->sealed; /* empty: nothing is in flight */
+        server->sealed = server->filling;
+        server->filling = sealed;
+        server->is_awaited = false;
+        server->paced_mono_us = server->now.mono_us + pace_us(server, server->batch->state_count);
+    }
     submit(server);
 }
 
@@ -252,7 +285,7 @@ void storage_turn(struct server *server)
         turn_interval(server);
     else
         turn_durable(server);
-    if (store_fd(server->store) < 0) /* in memory: done at once */
+    if (is_in_memory(server)) /* done at once */
         take_done(server);
 }
 
@@ -263,7 +296,8 @@ int64_t storage_next_mono_us(const struct server *server)
     /* The distance may have been kept at the beginning of the turn and be over now: a batch for
      * which somebody waits is made at once then, for nothing else may come. */
     bool is_held_up = server->filling.count && !server->is_in_flight &&
-                      server->options->sync != SYNC_INTERVAL && sched_is_dirty(server->sched);
+                      server->options->sync != SYNC_INTERVAL &&
+                      (sched_is_dirty(server->sched) || is_in_memory(server));
     if (is_held_up || is_paced(server))
         return server->paced_mono_us;
     return TIME_US_NEVER;

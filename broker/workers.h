@@ -24,6 +24,7 @@ struct worker {
     int fd; /* libzmq's, for recognising it in monitor events; -1 unknown. Never closed here */
     bool is_ipc;
     bool is_here;        /* the entry is in use */
+    bool is_streamed_to; /* had credit at some time: its work comes without being asked for */
     uint8_t probes_left; /* the connection seems broken: looks that are still to be taken */
     const struct allow_entry *peer; /* who it is; NULL: no list is in force */
     uint64_t who;                   /* the same for penalties (penalty.h) */

@@ -17,6 +17,7 @@
 struct slow_store {
     struct store store;
     struct store_batch *batch; /* on its way */
+    bool is_in_memory;         /* as which it is done at once */
     bool is_done;
     int submitted;
 };
@@ -26,7 +27,7 @@ static enum status submit_slowly(struct store *store, struct store_batch *batch)
     struct slow_store *self = (struct slow_store *)store;
     assert_null(self->batch);
     self->batch = batch;
-    self->is_done = false;
+    self->is_done = self->is_in_memory;
     self->submitted++;
     return STATUS_OK;
 }
@@ -40,14 +41,23 @@ static struct store_batch *take_when_done(struct store *store)
     return batch;
 }
 
-static int some_fd(const struct store *store)
+/* Not -1: it has a thread of its own, and nobody here waits for it. */
+static int fd_of(const struct store *store)
 {
-    (void)store;
-    return 0; /* it has a thread of its own, that is: nobody here waits for it */
+    const struct slow_store *self = (const struct slow_store *)store;
+    return self->is_in_memory ? -1 : 0;
 }
 
 static const struct store_backend slow_backend = {
-    .name = "slow", .submit = submit_slowly, .take_done = take_when_done, .fd = some_fd};
+    .name = "slow", .submit = submit_slowly, .take_done = take_when_done, .fd = fd_of};
+
+struct scene {
+    struct server server; /* first */
+    struct server_options options;
+    struct slow_store store;
+    size_t answered;
+    int puts;
+};
 
 /* --- what it calls of the server -------------------------------------------------------------- */
 
@@ -64,7 +74,8 @@ void server_fail(struct server *server, int exit_code)
 
 void output_answers(struct server *server, struct answers *answers)
 {
-    (void)server;
+    struct scene *scene = (struct scene *)server;
+    scene->answered += answers->count;
     answers->count = 0;
 }
 
@@ -76,13 +87,6 @@ void answers_release(struct answers *answers)
 /* --- scenes ----------------------------------------------------------------------------------- */
 
 enum { BEGIN_US = 1000000000 };
-
-struct scene {
-    struct server server;
-    struct server_options options;
-    struct slow_store store;
-    int puts;
-};
 
 /* A change whose answer is in no hurry, as that of a report. */
 static void change(struct scene *scene)
@@ -107,7 +111,7 @@ static void finish(struct scene *scene)
 }
 
 /* One commit has just been made, and is on disk. */
-static int begin(void **state)
+static int begin_with(void **state, bool is_in_memory)
 {
     struct scene *scene = calloc(1, sizeof(*scene));
     struct server *server = &scene->server;
@@ -115,6 +119,7 @@ static int begin(void **state)
     sched_settings_init(&settings);
     scene->options.sync = SYNC_ALWAYS;
     scene->store.store.backend = &slow_backend;
+    scene->store.is_in_memory = is_in_memory;
     server->options = &scene->options;
     server->store = &scene->store.store;
     server->batch = store_batch_new();
@@ -132,8 +137,19 @@ static int begin(void **state)
     finish(scene);
     assert_null(scene->store.batch);
     scene->store.submitted = 0;
+    scene->answered = 0;
     *state = scene;
     return 0;
+}
+
+static int begin(void **state)
+{
+    return begin_with(state, false);
+}
+
+static int begin_in_memory(void **state)
+{
+    return begin_with(state, true);
 }
 
 static int end(void **state)
@@ -221,6 +237,65 @@ static void what_comes_while_the_disk_is_busy_waits_for_it(void **state)
     assert_int_equal(scene->store.submitted, 2);
 }
 
+/* --- in memory -------------------------------------------------------------------------------- */
+
+static void in_memory_changes_are_made_at_once_and_answers_to_reports_leave_together(void **state)
+{
+    struct scene *scene = *state;
+    struct server *server = &scene->server;
+    for (int i = 0; i < 3; i++) {
+        change(scene);
+        storage_turn(server);
+    }
+    assert_int_equal(scene->store.submitted, 3);
+    assert_int_equal(scene->answered, 0);
+    assert_int_equal(storage_next_mono_us(server), server->now.mono_us + PACE_MEMORY_US);
+    server->now.mono_us += PACE_MEMORY_US;
+    storage_turn(server);
+    assert_int_equal(scene->answered, 3);
+    assert_true(storage_next_mono_us(server) == TIME_US_NEVER);
+}
+
+/* As a commit for the disk: kept when the turn looked, over when it ends. */
+static void in_memory_answers_that_were_kept_leave_though_nothing_else_comes(void **state)
+{
+    struct scene *scene = *state;
+    struct server *server = &scene->server;
+    change(scene);
+    server->now.mono_us += PACE_MEMORY_US - 1;
+    storage_turn(server);
+    assert_int_equal(scene->answered, 0);
+    server->now.mono_us += 2;
+    assert_true(storage_next_mono_us(server) <= server->now.mono_us);
+    storage_turn(server);
+    assert_int_equal(scene->answered, 1);
+}
+
+static void in_memory_an_answer_for_which_somebody_waits_takes_the_others_along(void **state)
+{
+    struct scene *scene = *state;
+    struct server *server = &scene->server;
+    change(scene);
+    storage_turn(server);
+    assert_int_equal(scene->answered, 0);
+    change(scene);
+    server->is_awaited = true;
+    storage_turn(server);
+    assert_int_equal(scene->answered, 2);
+    change(scene); /* and those behind it keep their distance again */
+    storage_turn(server);
+    assert_int_equal(scene->answered, 2);
+}
+
+static void in_memory_after_a_pause_an_answer_leaves_at_once(void **state)
+{
+    struct scene *scene = *state;
+    scene->server.now.mono_us += PACE_MEMORY_US;
+    change(scene);
+    storage_turn(&scene->server);
+    assert_int_equal(scene->answered, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +307,16 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_batch_for_which_there_was_no_memory_is_tried_again, begin,
                                         end),
         cmocka_unit_test_setup_teardown(what_comes_while_the_disk_is_busy_waits_for_it, begin, end),
+        cmocka_unit_test_setup_teardown(
+            in_memory_changes_are_made_at_once_and_answers_to_reports_leave_together,
+            begin_in_memory, end),
+        cmocka_unit_test_setup_teardown(
+            in_memory_answers_that_were_kept_leave_though_nothing_else_comes, begin_in_memory, end),
+        cmocka_unit_test_setup_teardown(
+            in_memory_an_answer_for_which_somebody_waits_takes_the_others_along, begin_in_memory,
+            end),
+        cmocka_unit_test_setup_teardown(in_memory_after_a_pause_an_answer_leaves_at_once,
+                                        begin_in_memory, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
